@@ -1,0 +1,25 @@
+"""What a plugin may import. Nothing else of core is promised to stay."""
+
+from core.decisions import Decision, Deny, Exempt, Listed, Quota
+from core.errors import Refused
+from core.hooks.gateway import Gateway
+from core.hooks.specs import hookimpl
+from core.model import AuthRequest, Incoming, Outgoing, Principal, Reply, SessionChange, StatusChange
+
+__all__ = [
+    "AuthRequest",
+    "Decision",
+    "Deny",
+    "Exempt",
+    "Gateway",
+    "Incoming",
+    "Listed",
+    "Outgoing",
+    "Principal",
+    "Quota",
+    "Refused",
+    "Reply",
+    "SessionChange",
+    "StatusChange",
+    "hookimpl",
+]

@@ -1,0 +1,39 @@
+"""What a transport is: one send method, and a state that people may ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from core.model import Outgoing, SessionState
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """WhatsApp has the message: the id it gave and when."""
+
+    wa_id: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStatus:
+    """A tenant's session as `/api/status` tells it. `reason` says in words why it is not connected and what to do."""
+
+    state: SessionState
+    reason: str | None = None
+    phone: str | None = None
+    since: datetime | None = None
+
+
+class Transport(Protocol):
+    """Sends one tenant's messages. `send` raises `core.errors.SendFailed`."""
+
+    name: str
+
+    def status(self, tenant: str) -> SessionStatus: ...
+
+    async def send(self, message: Outgoing) -> Sent: ...
