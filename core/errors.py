@@ -7,6 +7,7 @@
     ├── Unavailable             try again later: 503 with Retry-After
     │   ├── DatabaseUnavailable   PostgreSQL is out of reach, or the statement's fate is unknown (`uncertain`)
     │   └── StatementTimeout      PostgreSQL ended the statement by its statement_timeout
+    ├── StatementRejected       PostgreSQL refused the statement itself (sqlstate)
     ├── SendFailed              the transport could not send; `left` tells whether it may have left all the same
     └── Refused                 the caller's request is refused, with an HTTP status
         ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · Conflict 409
@@ -59,6 +60,14 @@ class DatabaseUnavailable(Unavailable):
 
 class StatementTimeout(Unavailable):
     """PostgreSQL cancelled the statement (statement_timeout); it had no effect."""
+
+
+class StatementRejected(GapuraError):
+    """PostgreSQL refused the statement: bad data, a violated constraint, a deadlock. It had no effect."""
+
+    def __init__(self, sqlstate: str, problem: str) -> None:
+        super().__init__(f"{sqlstate}: {problem}")
+        self.sqlstate = sqlstate
 
 
 class SendFailed(GapuraError):
