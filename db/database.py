@@ -1,0 +1,289 @@
+"""PostgreSQL for the rest of the program: statements, transactions, and errors that say whether to try again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg2
+from psycopg2.extensions import QueryCanceledError
+
+from core.errors import DatabaseUnavailable, StatementRejected, StatementTimeout
+from db.connection import Connection, connect, parse_url
+from db.pool import Pool
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
+Row = tuple[Any, ...]
+Params = Sequence[Any] | Mapping[str, Any]
+T = TypeVar("T")
+
+_ATTEMPTS = 4
+_TRY_AGAIN = {"40P01", "40001"}  # deadlock, serialization failure
+_GONE = {
+    "57P01",
+    "57P02",
+    "57P03",
+    "57P05",
+    "53300",
+}  # shutting down, crashed, starting up, idle too long, too many connections
+# What a statement of such a kind changed would stay with the connection for its next borrower.
+_CHANGES_SESSION = {"SET", "RESET", "LISTEN", "PREPARE", "DECLARE CURSOR", "DISCARD ALL"}
+_SET_LOCAL = re.compile(r"\s*SET\s+(LOCAL|TRANSACTION|CONSTRAINTS)\b", re.IGNORECASE)
+# The client gives up this many seconds after the server should have: only a server that vanished is ended from here.
+_GRACE = 2.0
+_FOR_EVER = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    rows: list[Row]
+    count: int
+    tag: str
+
+
+class Transaction:
+    """The statements between BEGIN and COMMIT; one at a time. Made by `Database.transaction`."""
+
+    def __init__(self, connection: Connection, client_timeout: float) -> None:
+        self._connection, self._timeout = connection, client_timeout
+        self.always_rolls_back = False
+
+    def rollback_on_exit(self) -> None:
+        """Undo everything at the end, also when all went well."""
+        self.always_rolls_back = True
+
+    async def fetch(self, sql: str, params: Params = ()) -> list[Row]:
+        """As `Database.fetch`; a lost connection is never uncertain, since nothing was committed."""
+        return (await self._run(sql, params)).rows
+
+    async def fetch_one(self, sql: str, params: Params = ()) -> Row | None:
+        """The first row or None."""
+        rows = await self.fetch(sql, params)
+        return rows[0] if rows else None
+
+    async def execute(self, sql: str, params: Params = ()) -> int:
+        """The number of rows affected."""
+        return (await self._run(sql, params)).count
+
+    async def _run(self, sql: str, params: Params) -> _Answer:
+        try:
+            return await _run(self._connection, sql, params, self._timeout)
+        except DatabaseUnavailable as error:
+            raise DatabaseUnavailable(str(error)) from error
+
+
+class Database:
+    """A small pool of connections to one PostgreSQL. Every statement outside a transaction commits by itself.
+
+    SQL takes `%s` placeholders with a sequence, `%(name)s` with a mapping. With params a literal percent is `%%`;
+    without params the text is sent as it stands.
+    jsonb arrives as Python objects, timestamptz aware in UTC, uuid as UUID, bytea as bytes.
+
+    All methods raise DatabaseUnavailable, StatementTimeout or StatementRejected, and no error of a driver. A task that
+    is cancelled meanwhile gets CancelledError, and its statement may run on at the server until its statement_timeout.
+    """
+
+    def __init__(
+        self, url: str, size: int, statement_timeout: float, application_name: str, connect_timeout: float
+    ) -> None:
+        self._url, self._client_timeout = url, statement_timeout + _GRACE
+        self._connect_timeout, self._application_name = connect_timeout, application_name
+        self._settings = {"statement_timeout": f"{statement_timeout * 1000:.0f}", "TimeZone": "UTC"}
+        self._pool = Pool(self._connect, size)
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        size: int = 8,
+        statement_timeout: float = 5.0,
+        application_name: str = "gapura",
+        *,
+        connect_timeout: float = 1.5,
+    ) -> Database:
+        """Connect once, to succeed or to fail clearly; the other connections are made when needed. Times are seconds.
+
+        CommandError when `url` is no PostgreSQL URL, DatabaseUnavailable when nobody answers or lets us in.
+        """
+        parse_url(url)
+        db = cls(url, size, statement_timeout, application_name, connect_timeout)
+        db._pool.release(await db._pool.acquire())
+        return db
+
+    def __repr__(self) -> str:
+        parts = parse_url(self._url)
+        return f"<Database {parts.get('dbname')} at {parts.get('host')}:{parts.get('port', '5432')}>"
+
+    @property
+    def url(self) -> str:
+        """Where it is, with its password: not for logs."""
+        return self._url
+
+    async def fetch(self, sql: str, params: Params = (), *, idempotent: bool = False) -> list[Row]:
+        """All rows of one statement ([] when it gives none).
+
+        An `idempotent` statement is sent again by itself after a lost connection, a deadlock, a serialization failure.
+        """
+        return (await self._statement(sql, params, idempotent)).rows
+
+    async def fetch_one(self, sql: str, params: Params = (), *, idempotent: bool = False) -> Row | None:
+        """The first row or None."""
+        rows = await self.fetch(sql, params, idempotent=idempotent)
+        return rows[0] if rows else None
+
+    async def execute(self, sql: str, params: Params = (), *, idempotent: bool = False) -> int:
+        """The number of rows affected (0 for statements that affect none by nature)."""
+        return (await self._statement(sql, params, idempotent)).count
+
+    async def ping(self) -> bool:
+        """Whether PostgreSQL answers now; never raises, and takes about a second at most when nobody listens."""
+        try:
+            await self.fetch("SELECT 1", idempotent=True)
+        except (DatabaseUnavailable, StatementTimeout):
+            return False
+        return True
+
+    @contextlib.asynccontextmanager
+    async def transaction(self, *, statement_timeout: float | None = None) -> AsyncIterator[Transaction]:
+        """BEGIN … COMMIT around the block, ROLLBACK when it raises. `statement_timeout` (seconds, 0: none) holds in it.
+
+        Only a connection lost during COMMIT itself is `uncertain`.
+        """
+        connection = await self._pool.acquire()
+        tx = Transaction(connection, self._client_timeout_for(statement_timeout))
+        clean = False
+        try:
+            await tx.execute(_begin(statement_timeout))
+            yield tx
+            await _end(connection, tx, self._client_timeout)
+            clean = True
+        except Exception:
+            clean = await _undo(connection, self._client_timeout)
+            raise
+        finally:
+            self._pool.release(connection, keep=clean)
+
+    async def close(self) -> None:
+        """Close every connection; statements still under way end with DatabaseUnavailable."""
+        self._pool.close()
+        await asyncio.sleep(0)
+
+    async def _connect(self) -> Connection:
+        return await connect(
+            self._url,
+            settings=self._settings,
+            connect_timeout=self._connect_timeout,
+            client_timeout=self._client_timeout,
+            application_name=self._application_name,
+        )
+
+    def _client_timeout_for(self, statement_timeout: float | None) -> float:
+        if statement_timeout is None:
+            return self._client_timeout
+        return statement_timeout + _GRACE if statement_timeout else _FOR_EVER
+
+    async def _statement(self, sql: str, params: Params, idempotent: bool) -> _Answer:
+        async def once() -> _Answer:
+            connection = await self._pool.acquire()
+            keep = False
+            try:
+                answer = await _run(connection, sql, params, self._client_timeout)
+                keep = not _leaves_traces(sql, answer)
+            except (StatementRejected, StatementTimeout):
+                keep = True
+                raise
+            finally:
+                self._pool.release(connection, keep=keep)
+            return answer
+
+        return await _repeated(once) if idempotent else await once()
+
+
+async def _repeated(once: Callable[[], Awaitable[T]]) -> T:
+    """Again after a deadlock or a lost connection, a few times; at once unavailable when no connection can be had."""
+    uncertain = False
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return await once()
+        except DatabaseUnavailable as error:
+            uncertain |= error.uncertain
+            if not error.uncertain or attempt == _ATTEMPTS:
+                raise DatabaseUnavailable(str(error), uncertain=uncertain) from error
+        except StatementRejected as error:
+            if error.sqlstate not in _TRY_AGAIN or attempt == _ATTEMPTS:
+                raise
+            await asyncio.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311 - two that collided must not do so again
+    raise AssertionError("the last attempt returns or raises")
+
+
+async def _run(connection: Connection, sql: str, params: Params, timeout: float) -> _Answer:
+    """One statement, with the driver's errors translated."""
+    try:
+        cursor = await connection.cursor()
+        try:
+            await cursor.execute(sql, params or None, timeout=timeout)
+            rows = await cursor.fetchall() if cursor.description else []
+            return _Answer(rows, max(cursor.rowcount, 0), cursor.raw.statusmessage or "")
+        finally:
+            with contextlib.suppress(psycopg2.Error):
+                cursor.close()
+    except TimeoutError as error:
+        connection.lost = True
+        raise DatabaseUnavailable(f"PostgreSQL gave no answer within {timeout:g} s", uncertain=True) from error
+    except QueryCanceledError as error:
+        raise StatementTimeout(_first_line(error)) from error
+    except psycopg2.Error as error:
+        raise _translated(error, connection) from error
+    except (UnicodeEncodeError, ValueError) as error:
+        # psycopg2 refuses NUL and lone surrogates before it sends anything.
+        raise StatementRejected("22021", f"text that PostgreSQL cannot hold: {error}") from error
+
+
+def _translated(error: psycopg2.Error, connection: Connection) -> DatabaseUnavailable | StatementRejected:
+    sqlstate = error.pgcode or ""
+    if connection.closed or sqlstate in _GONE or sqlstate.startswith("08"):
+        connection.lost = True
+        connection.close()
+        return DatabaseUnavailable(f"the connection to PostgreSQL was lost: {_first_line(error)}", uncertain=True)
+    return StatementRejected(sqlstate or "HY000", _first_line(error))
+
+
+def _first_line(error: psycopg2.Error) -> str:
+    """PostgreSQL's own sentence. The lines after it may quote rows and statements: people's messages."""
+    return error.diag.message_primary or str(error).strip().partition("\n")[0]
+
+
+def _leaves_traces(sql: str, answer: _Answer) -> bool:
+    return answer.tag in _CHANGES_SESSION and not _SET_LOCAL.match(sql)
+
+
+def _begin(statement_timeout: float | None) -> str:
+    if statement_timeout is None:
+        return "BEGIN"
+    return f"BEGIN; SET LOCAL statement_timeout = {statement_timeout * 1000:.0f}"
+
+
+async def _end(connection: Connection, tx: Transaction, timeout: float) -> None:
+    if tx.always_rolls_back:
+        await _run(connection, "ROLLBACK", (), timeout)
+    elif (await _run(connection, "COMMIT", (), timeout)).tag != "COMMIT":
+        # After a statement that failed and whose error was swallowed, PostgreSQL answers COMMIT with a ROLLBACK.
+        raise StatementRejected("25P02", "nothing was committed: a statement in the transaction had failed")
+
+
+async def _undo(connection: Connection, timeout: float) -> bool:
+    """ROLLBACK; whether the connection is fit for the next borrower."""
+    if connection.closed:
+        return False
+    try:
+        await _run(connection, "ROLLBACK", (), timeout)
+    except (DatabaseUnavailable, StatementTimeout, StatementRejected):
+        return False
+    return True

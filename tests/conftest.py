@@ -1,0 +1,140 @@
+"""What all tests share. A unit test pays for none of it: servers and databases are made when first asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import psycopg2
+import pytest
+from aioresponses import aioresponses
+
+from db.database import Database
+from db.embedded import EmbeddedPostgres
+from db.migrate import migrate
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+pytest_plugins = ["aiohttp.pytest_plugin"]
+
+# A test's server has nothing to lose.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """A PostgreSQL for tests; `url` names a database to administrate from."""
+
+    url: str
+
+    def url_of(self, database: str) -> str:
+        """The URL of another database of this server."""
+        return urlunsplit(urlsplit(self.url)._replace(path=f"/{database}"))
+
+    def run(self, statement: str) -> None:
+        """One statement of administration, outside any transaction."""
+        connection = psycopg2.connect(self.url)
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+        finally:
+            connection.close()
+
+    @contextlib.contextmanager
+    def database(self, template: str = "template0") -> Iterator[str]:
+        """The URL of a fresh database, dropped at the end."""
+        name = f"gapura_test_{uuid.uuid4().hex}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url_of(name)
+        finally:
+            self.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+    """One server for all tests: that of TEST_DATABASE_URL, else an embedded one."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield PostgresServer(url)
+        return
+    embedded = EmbeddedPostgres(tmp_path_factory.mktemp("postgres"), FAST)
+    try:
+        yield PostgresServer(embedded.start())
+    finally:
+        embedded.stop()
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres: PostgresServer) -> Iterator[str]:
+    """The name of a database with all migrations applied, to be cloned."""
+    with postgres.database() as url:
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(_migrate(url))
+        finally:
+            loop.close()
+        yield urlsplit(url).path.removeprefix("/")
+
+
+async def _migrate(url: str) -> None:
+    db = await Database.open(url, size=1, connect_timeout=10)
+    try:
+        await migrate(db)
+    finally:
+        await db.close()
+
+
+@pytest.fixture
+def database_url(postgres: PostgresServer, template_database: str) -> Iterator[str]:
+    """The URL of a fresh, migrated database of this test's own."""
+    with postgres.database(template_database) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
+    """The URL of a fresh database with nothing in it."""
+    with postgres.database() as url:
+        yield url
+
+
+@pytest.fixture
+async def db(database_url: str) -> AsyncIterator[Database]:
+    """A Database on `database_url`."""
+    database = await Database.open(database_url, connect_timeout=10)
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Any) -> Iterator[EmbeddedPostgres]:
+    """A started server of this test's own, to be killed and restarted at will."""
+    embedded = EmbeddedPostgres(tmp_path, FAST)
+    embedded.start()
+    yield embedded
+    embedded.stop()
+
+
+@pytest.fixture
+def mocked_http(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
+    """HTTP answers of the test's choice in place of the network; this machine itself stays reachable.
+
+    aioresponses 0.7.9 builds a ClientResponse without the `stream_writer` that aiohttp wants from 3.14 on.
+    """
+
+    class Response(aiohttp.ClientResponse):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            kwargs.setdefault("stream_writer", None)
+            super().__init__(*args, **kwargs)
+
+    monkeypatch.setattr("aioresponses.core.ClientResponse", Response)
+    with aioresponses(passthrough=["http://127.0.0.1", "http://localhost"]) as mocked:
+        yield mocked
