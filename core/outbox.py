@@ -1,0 +1,70 @@
+"""What the database tells of outgoing messages: decided, claimed, looked up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from core.model import Outgoing, Priority, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What admission decided. `quota` is the daily limit, or with `over` the quota that was used up:
+    {name, period, per, limit, used, resets_at}; `used` includes this message when it is queued."""
+
+    outcome: Literal["queued", "replayed", "conflict", "revoked", "over"]
+    message_id: str
+    status: Status | None
+    expected_at: datetime | None
+    ahead: int | None
+    quota: dict[str, Any] | None
+    waived: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A message that is ours to send now."""
+
+    message: Outgoing
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing may go for `seconds`, unless something more urgent comes."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMessage:
+    """A message with all that was decided and all that happened. `gap_ms`: the gap chosen for it; `waived`: the
+    quotas and gaps it was exempt from; `explanation`: {said: […], gaps: {…}}; `history`: [{status, at, cause}…],
+    oldest first."""
+
+    id: str
+    status: Status
+    to: str
+    kind: str
+    content: str
+    reply_to: str | None
+    mentions: list[str]
+    client_ref: str | None
+    priority: Priority
+    answers: str | None
+    cause: str | None
+    created_at: datetime
+    send_at: datetime
+    expires_at: datetime
+    expected_at: datetime
+    sent_at: datetime | None
+    ahead: int
+    gap_ms: int
+    quota: dict[str, Any] | None
+    waived: list[str]
+    explanation: dict[str, Any]
+    history: list[dict[str, Any]]
+    wa_id: str | None

@@ -1,0 +1,2 @@
+INSERT INTO incoming_messages (tenant_id, id, chat, sender, phone, lid, push_name, kind, content, at, backlog)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING id

@@ -1,0 +1,1 @@
+DELETE FROM plugin_data WHERE tenant_id = %s AND plugin = %s AND key = %s

@@ -1,0 +1,1 @@
+SELECT at FROM record_v1(%s, %s, %s, %s, %s)

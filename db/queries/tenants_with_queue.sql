@@ -1,0 +1,2 @@
+SELECT DISTINCT tenant_id FROM lines l
+ WHERE EXISTS (SELECT FROM messages m WHERE m.tenant_id = l.tenant_id AND m.status = 'queued')

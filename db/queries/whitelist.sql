@@ -1,0 +1,1 @@
+SELECT phone_number FROM whitelist WHERE tenant_id = %s ORDER BY phone_number

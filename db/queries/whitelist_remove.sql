@@ -1,0 +1,1 @@
+DELETE FROM whitelist WHERE tenant_id = %s AND phone_number = %s RETURNING phone_number

@@ -1,0 +1,275 @@
+"""What the rest of the program asks of PostgreSQL: typed calls over the SQL of db/queries/ and db/migrations/.
+
+Every call raises DatabaseUnavailable or StatementTimeout when PostgreSQL is away. Calls that may safely be repeated
+repeat themselves; `claim` is the one that may not: a lost answer leaves its row `sending`, which `settle_orphans`
+names later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core.decisions import Listed
+from core.model import PRIORITIES, Incoming, Outgoing, StatusChange
+from core.outbox import Claimed, Outcome, StoredMessage, Wait
+from db.sql import load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date, datetime
+
+    from core.model import Status
+    from db.database import Database, Row
+
+
+@dataclass(frozen=True, slots=True)
+class TenantRow:
+    """A tenant as `tenant list` shows it."""
+
+    tenant: str
+    created_at: datetime
+    queued: int
+
+
+class Store:
+    """Typed calls; stateless but for its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # Admission
+
+    async def admit(self, batch: str) -> list[Outcome]:
+        """Decide and store a batch (`core.paths.batch.Batch.encoded`), one Outcome per row, in order. Not repeated
+        here: the caller decides what an uncertain end means."""
+        return [_outcome(row) for row in await self._db.fetch(load("admit"), (batch,))]
+
+    async def preview(self, batch: str) -> list[Outcome]:
+        """What `admit` would say; nothing stays."""
+        async with self._db.transaction() as tx:
+            tx.rollback_on_exit()
+            return [_outcome(row) for row in await tx.fetch(load("admit"), (batch,))]
+
+    async def replay(self, tenant: str, client_ref: str) -> tuple[str, Outcome] | None:
+        """(fingerprint, outcome) of an idempotency key that was used."""
+        row = await self._db.fetch_one(load("replay"), (tenant, client_ref), idempotent=True)
+        return (row[0], _outcome(("replayed", *row[1:]))) if row else None
+
+    async def recipient(self, tenant: str, to: str, day: date) -> tuple[int, Listed]:
+        """(messages counted on that day, the lists in which the recipient stands)."""
+        row = await self._one("recipient", {"tenant": tenant, "to": to, "day": day})
+        return row[0], Listed(row[1])
+
+    # The outbox
+
+    async def claim(self, tenant: str, process: int) -> Claimed | Wait | None:
+        """The tenant's next message, now `sending`; or how long until one is due; or None when nothing is queued
+        that time alone will bring up."""
+        row = await self._db.fetch_one(load("claim"), (tenant, process))
+        if row is None:
+            return None
+        if row[0] is None:
+            return Wait(max(row[11], 0.0))
+        return Claimed(_claimed(tenant, row))
+
+    async def record(
+        self, change: StatusChange, *, wa_id: str | None = None, gives_back: bool = False
+    ) -> StatusChange | None:
+        """Write what became of a message in flight; None when it was not in flight. `gives_back`: what it counted
+        returns."""
+        parameters = (change.message_id, change.status, change.cause, wa_id, gives_back)
+        row = await self._db.fetch_one(load("record"), parameters, idempotent=True)
+        return replace(change, at=row[0]) if row else None
+
+    async def cancel(self, tenant: str, message_id: str) -> tuple[Status, StatusChange | None] | None:
+        """(the status before, the change when it was still queued); None when the tenant has no such message."""
+        row = await self._db.fetch_one(load("cancel"), {"tenant": tenant, "id": message_id}, idempotent=True)
+        if row is None:
+            return None
+        status, at, recipient = row
+        if at is None:
+            return status, None
+        return status, StatusChange(tenant=tenant, message_id=message_id, to=recipient, status="cancelled", at=at)
+
+    async def expire(self) -> list[StatusChange]:
+        """Queued messages whose time is over become `expired`; at most 1,000 a call."""
+        return _changes(await self._db.fetch(load("expire"), idempotent=True), "expired", "not_sent_in_time")
+
+    async def withdraw(self, ids: Sequence[str]) -> list[StatusChange]:
+        """Messages whose callers were told 503 shall not go; their idempotency keys are free again."""
+        rows = await self._db.fetch(load("withdraw"), {"ids": list(ids)}, idempotent=True)
+        return _changes(rows, "expired", "answered_503")
+
+    async def settle_orphans(self, grace: float) -> list[StatusChange]:
+        """Messages `sending` for over `grace` seconds by a process that is gone become `unknown`."""
+        rows = await self._db.fetch(load("settle_orphans"), (grace,), idempotent=True)
+        return _changes(rows, "unknown", "gateway_died")
+
+    async def tenants_with_queue(self) -> list[str]:
+        """Who has queued messages."""
+        return [row[0] for row in await self._db.fetch(load("tenants_with_queue"), idempotent=True)]
+
+    async def message(self, tenant: str, message_id: str) -> StoredMessage | None:
+        """One message of this tenant."""
+        row = await self._db.fetch_one(load("message"), (tenant, message_id), idempotent=True)
+        return StoredMessage(*row[:8], PRIORITIES[row[8] - 1], *row[9:]) if row else None
+
+    async def forget_keys(self) -> int:
+        """Delete idempotency keys older than 30 days."""
+        return await self._db.execute(load("forget_keys"), idempotent=True)
+
+    # Tenants and keys
+
+    async def keys(self) -> dict[str, str]:
+        """digest -> tenant, of every key."""
+        return dict(await self._db.fetch(load("keys"), idempotent=True))
+
+    async def tenant_of_key(self, digest: str) -> str | None:
+        """Whose key has this digest."""
+        row = await self._db.fetch_one(load("tenant_of_key"), {"digest": digest}, idempotent=True)
+        return row[0] if row else None
+
+    async def key_alive(self, tenant: str, digest: str) -> bool:
+        """Whether this is the tenant's present key."""
+        return bool(await self._db.fetch(load("key_alive"), (tenant, digest), idempotent=True))
+
+    async def tenant_exists(self, tenant: str) -> bool:
+        """Whether the tenant has a row in api_keys."""
+        return bool(await self._db.fetch(load("tenant_exists"), (tenant,), idempotent=True))
+
+    async def tenants(self) -> list[TenantRow]:
+        """Every tenant, by id."""
+        return [TenantRow(*row) for row in await self._db.fetch(load("tenants"), idempotent=True)]
+
+    async def add_tenant(self, tenant: str, stored_key: str) -> bool:
+        """False when the tenant exists. `stored_key`: as the column api_key shall hold it."""
+        return bool(await self._db.fetch(load("tenant_add"), (tenant, stored_key)))
+
+    async def rotate_key(self, tenant: str, stored_key: str) -> bool:
+        """The tenant's key is another one from now on; False when there is no such tenant."""
+        return bool(await self._db.fetch(load("tenant_rotate"), (stored_key, tenant)))
+
+    async def remove_tenant(self, tenant: str) -> bool:
+        """Delete key, whitelist and login, and cancel what is queued; messages stay. False when there is no such
+        tenant."""
+        async with self._db.transaction() as tx:
+            found = await tx.fetch(load("tenant_remove"), {"tenant": tenant})
+            if found:
+                await tx.fetch(load("tenant_cancel_queue"), (tenant,))
+        return bool(found)
+
+    # The whitelist
+
+    async def whitelist(self, tenant: str) -> list[str]:
+        """Recipient keys, in order."""
+        return [row[0] for row in await self._db.fetch(load("whitelist"), (tenant,), idempotent=True)]
+
+    async def whitelist_add(self, tenant: str, to: str) -> bool:
+        """False when it stood there already."""
+        return bool(await self._db.fetch(load("whitelist_add"), (tenant, to)))
+
+    async def whitelist_remove(self, tenant: str, to: str) -> bool:
+        """False when it did not stand there."""
+        return bool(await self._db.fetch(load("whitelist_remove"), (tenant, to)))
+
+    # Incoming
+
+    async def add_incoming(self, m: Incoming) -> bool:
+        """Keep an incoming message before anybody sees it; False when it is there already."""
+        parameters = (m.tenant, m.id, m.chat, m.sender, m.phone, m.lid, m.push_name, m.kind, m.content, m.at, m.backlog)
+        return bool(await self._db.fetch(load("incoming_add"), parameters))
+
+    async def claim_incoming(self, process: int) -> list[Incoming]:
+        """Up to 50 messages that no living process shows to the plugins, oldest first."""
+        rows = sorted(await self._db.fetch(load("incoming_claim"), {"process": process}))
+        return [_incoming(row) for row in rows]
+
+    async def incoming_done(self, message: Incoming, replies: list[dict[str, Any]]) -> None:
+        """The plugins have seen it; `replies` tells what came of it."""
+        encoded = msgspec.json.encode(replies).decode()
+        await self._db.execute(load("incoming_done"), (encoded, message.tenant, message.id), idempotent=True)
+
+    async def incoming_replies(self, tenant: str, message_id: str) -> list[dict[str, Any]] | None:
+        """What came of an incoming message; None while no plugin has seen it."""
+        row = await self._db.fetch_one(load("incoming_replies"), (tenant, message_id), idempotent=True)
+        return row[0] if row else None
+
+    # Other
+
+    async def notify(self, channel: str, payload: str = "") -> None:
+        """Wake the processes that listen to `channel`."""
+        await self._db.fetch("SELECT pg_notify(%s, %s)", (channel, payload), idempotent=True)
+
+    async def live_processes(self) -> int:
+        """How many gateway processes hold their sign of life."""
+        return int((await self._one("live_processes", ()))[0])
+
+    async def plugin_get(self, tenant: str, plugin: str, key: str) -> Any:
+        """A plugin's value, or None."""
+        row = await self._db.fetch_one(load("plugin_get"), (tenant, plugin, key), idempotent=True)
+        return row[0] if row else None
+
+    async def plugin_set(self, tenant: str, plugin: str, key: str, value: Any) -> None:
+        """Keep a plugin's value."""
+        encoded = msgspec.json.encode(value).decode()
+        await self._db.execute(load("plugin_set"), (tenant, plugin, key, encoded), idempotent=True)
+
+    async def plugin_delete(self, tenant: str, plugin: str, key: str) -> None:
+        """Forget a plugin's value."""
+        await self._db.execute(load("plugin_delete"), (tenant, plugin, key), idempotent=True)
+
+    async def _one(self, query: str, parameters: Any) -> Row:
+        row = await self._db.fetch_one(load(query), parameters, idempotent=True)
+        assert row is not None, f"{query}.sql answers one row"  # noqa: S101 - an aggregate without GROUP BY
+        return row
+
+
+def _outcome(row: Row) -> Outcome:
+    return Outcome(*row[:6], waived=tuple(row[6] or ()))
+
+
+def _claimed(tenant: str, row: Row) -> Outgoing:
+    message_id, to, kind, content, reply_to, mentions, client_ref, answers, priority, send_at, expires_at, _ = row
+    return Outgoing(
+        id=message_id,
+        tenant=tenant,
+        to=to,
+        phone=None if "@" in to else to,
+        lid=to if to.endswith("@lid") else None,
+        kind=kind,
+        content=content,
+        reply_to=reply_to,
+        mentions=tuple(mentions),
+        client_ref=client_ref,
+        answers=answers,
+        priority=PRIORITIES[priority - 1],
+        send_at=send_at,
+        expires_at=expires_at,
+    )
+
+
+def _changes(rows: list[Row], status: Status, cause: str) -> list[StatusChange]:
+    return [
+        StatusChange(tenant=tenant, message_id=message_id, to=to, status=status, at=at, cause=cause)
+        for message_id, tenant, to, at in rows
+    ]
+
+
+def _incoming(row: Row) -> Incoming:
+    _, tenant, message_id, chat, sender, phone, lid, push_name, kind, content, at, backlog = row
+    return Incoming(
+        tenant=tenant,
+        id=message_id,
+        chat=chat,
+        sender=sender,
+        phone=phone,
+        lid=lid,
+        push_name=push_name,
+        kind=kind,
+        content=content,
+        at=at,
+        backlog=backlog,
+    )
