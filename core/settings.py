@@ -1,7 +1,7 @@
 """config/service.yaml and config/tenants/*.yaml become Settings and TenantSettings: frozen and checked.
 
-A tenant's file overrides `defaults` key by key; its `plugins` replaces the whole list. Which plugins and options are valid
-is known to `core.hooks.registry`, which checks them after this.
+A tenant's file overrides `defaults` key by key; its `plugins` replaces the whole list. Which plugins and
+options are valid is known to `core.hooks.registry`, which checks them after this.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TENANT_ID = re.compile(r"[a-z0-9_-]{1,100}")
 """What a tenant may be called (with `fullmatch`)."""
 
 SERVICE_FILE = "service.yaml"
-BUILT_IN = ("api_key", "whitelist", "daily_limit", "delay")
+DEFAULT_PLUGINS = ("api_key", "whitelist", "daily_limit", "delay")
 
 
 def _check_zone(name: str) -> None:
@@ -86,7 +86,7 @@ class TenantSettings:
     api: Literal["v1", "legacy"] = "v1"
     replies: Literal["exempt", "count"] = "exempt"
     on_unknown: Literal["hold", "resend"] = "hold"
-    plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {name: {} for name in BUILT_IN})
+    plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {name: {} for name in DEFAULT_PLUGINS})
 
     @property
     def zone(self) -> ZoneInfo:
@@ -96,7 +96,7 @@ class TenantSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration. `files`: tenant id -> its file; and `service.yaml`, which no tenant is called, -> that."""
+    """The whole configuration. `files`: tenant id -> its file, and SERVICE_FILE, which no tenant is called."""
 
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
@@ -160,7 +160,7 @@ def _read_tenant(file: Path, defaults: TenantSettings, environ: Mapping[str, str
 
 
 def _tenant_keys(raw: Any, file: Path, path: str) -> Any:
-    """`plugins: {delay: }` is `{delay: {}}`; but a `plugins:` with nothing below would switch off every check unseen."""
+    """`plugins: {delay: }` is `{delay: {}}`; a `plugins:` with nothing below would switch off every check."""
     if not isinstance(raw, dict) or "plugins" not in raw:
         return raw
     if raw["plugins"] is None:

@@ -1,7 +1,8 @@
 """Reads one YAML file into a mapping, with the surprises of YAML 1.1 taken out.
 
-`NO` is Norway and not false, `21:30` is a text and not 1290, `0812` keeps its zero, a date stays a text; only true and false
-are bools. A key that is written twice is an error. `{ $env: NAME }` becomes the environment variable NAME.
+`NO` is Norway and not false, `21:30` is a text and not 1290, `0812` keeps its zero, a date stays a text; only
+true and false are bools. A key that is written twice is an error. `{ $env: NAME }` becomes the environment
+variable NAME.
 """
 
 from __future__ import annotations

@@ -42,8 +42,8 @@ class FindKey(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Handed to hooks that ask for `gateway`. In the service hooks (startup, shutdown, authenticate) no tenant is known, and
-    `send` and `store` raise RuntimeError."""
+    """Handed to hooks that ask for `gateway`. In the service hooks (startup, shutdown, authenticate) no tenant
+    is known, and `send` and `store` raise RuntimeError."""
 
     send: Send
     http: aiohttp.ClientSession

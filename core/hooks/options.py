@@ -1,7 +1,8 @@
 """A YAML mapping becomes a frozen dataclass: the one way for the settings and for every plugin's options.
 
-Types are strict: an int will do for a float, a bool is no int, "3" is no number; null is an empty mapping where a dataclass
-is wanted. A text that came from the environment (`yaml_files.FromEnvironment`) may stand for a number or a bool.
+Types are strict: an int will do for a float, a bool is no int, "3" is no number; null is an empty mapping where
+a dataclass is wanted. A text that came from the environment (`yaml_files.FromEnvironment`) may stand for a
+number or a bool.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def _dataclass(value: Any, cls: type[T], place: _Place) -> T:
     value = {} if value is None else value
     if not isinstance(value, Mapping):
         raise place.error(f"expected a mapping, got {_shown(value)}")
-    kinds = option_types(cls)
+    kinds = option_types(cls)  # type: ignore[arg-type]  # mypy: a type is hashable
     for key in value:
         if key not in kinds:
             raise place.below(key).error(unknown("key", key, kinds))

@@ -1,7 +1,7 @@
 """The menu: every hook a plugin may implement, one sentence each.
 
-A verb may change the outcome; `on_` is told afterwards. An implementation is a `def` or an `async def` and takes, by name, any of
-its hook's own arguments (those before `tenant`) and of these:
+A verb may change the outcome; `on_` is told afterwards. An implementation is a `def` or an `async def` and
+takes, by name, any of its hook's own arguments (those before `tenant`) and of these:
 
     tenant   the tenant's id
     options  this plugin's options for this tenant: an instance of its `Options`
@@ -41,36 +41,35 @@ def shutdown(gateway: Gateway, now: datetime) -> None:
 
 
 @hookspec
-def authenticate(request: AuthRequest, gateway: Gateway, now: datetime) -> Principal | None:  # type: ignore[empty-body]
+def authenticate(request: AuthRequest, gateway: Gateway, now: datetime) -> Principal | None:
     """Say who asks, or None for "not mine"; the first answer holds, and its plugin must be enabled for that tenant."""
 
 
 @hookspec
-def prepare_outgoing(  # type: ignore[empty-body]
-    message: Outgoing, tenant: str, options: Any, gateway: Gateway, now: datetime
-) -> Outgoing | None:
+def prepare_outgoing(message: Outgoing, tenant: str, options: Any, gateway: Gateway, now: datetime) -> Outgoing | None:
     """Change an outgoing message (`dataclasses.replace`) before it is decided upon, or None to leave it as it is."""
 
 
 @hookspec
-def admit(  # type: ignore[empty-body]
+def admit(
     message: Outgoing, tenant: str, options: Any, gateway: Gateway, now: datetime
 ) -> Decision | Sequence[Decision] | None:
     """Say whether the message may enter: Deny, Quota, Exempt, several of them, or None."""
 
 
 @hookspec
-def pace(  # type: ignore[empty-body]
+def pace(  # noqa: PLR0913, PLR0917
     message: Outgoing, previous: Outgoing | None, tenant: str, options: Any, gateway: Gateway, now: datetime
 ) -> float | None:
     """Say how many seconds to leave between the tenant's previous send and this one; the largest answer holds."""
 
 
 @hookspec
-def on_message(  # type: ignore[empty-body]
+def on_message(
     message: Incoming, tenant: str, options: Any, gateway: Gateway, now: datetime
 ) -> Reply | Sequence[Reply] | str | None:
-    """See an incoming message, once; return `message.reply(…)`, a str (a reply into the same chat), several, or None."""
+    """See an incoming message, once; return `message.reply(…)`, a str (a reply into the same chat), several, or
+    None."""
 
 
 @hookspec

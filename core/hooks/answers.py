@@ -1,0 +1,174 @@
+"""What each hook may answer. Anything else is refused here, before it can spoil a statement that carries other tenants'
+messages too.
+
+A check takes the answer and the hook's arguments, and returns it in one shape: a tuple for hooks that are collected.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from core.decisions import Decision, Deny, Exempt, Listed, Per, Period, Quota
+from core.model import PRIORITIES, Incoming, Outgoing, Principal, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+LONGEST_CONTENT = 65_536
+LONGEST_GAP = 86_400.0
+"""Seconds; a gap longer than a day is a slip of the unit."""
+
+CHANGEABLE = frozenset({"content", "mentions", "reply_to", "priority", "send_at", "expires_at"})
+"""What prepare_outgoing may change. Whom a message goes to, and under which id, is the caller's say."""
+
+_LARGEST = 2**31 - 1
+_PERIODS: Final = frozenset(get_args(Period))
+_PERS: Final = frozenset(get_args(Per))
+_FIXED = tuple(field.name for field in fields(Outgoing) if field.name not in CHANGEABLE)
+
+
+class NonsenseError(Exception):
+    """An answer that the hook does not allow; the text says what was expected."""
+
+
+def check_admit(answer: Any, _: Mapping[str, Any]) -> tuple[Decision, ...]:
+    """One decision or several become a tuple of sound ones."""
+    decisions = tuple(answer) if isinstance(answer, list | tuple) else (answer,)
+    for decision in decisions:
+        if type(decision) is Quota:
+            _check_quota(decision)
+        elif type(decision) is Exempt:
+            _check_exempt(decision)
+        elif type(decision) is Deny:
+            _check_deny(decision)
+        else:
+            raise NonsenseError(f"expected Deny, Quota, Exempt, a list of them or None, got {_shown(decision)}")
+    return decisions
+
+
+def check_pace(answer: Any, _: Mapping[str, Any]) -> tuple[float, ...]:
+    """Seconds."""
+    if type(answer) not in {int, float} or not 0 <= answer <= LONGEST_GAP:
+        raise NonsenseError(f"expected seconds from 0 to {LONGEST_GAP:.0f} or None, got {_shown(answer)}")
+    return (float(answer),)
+
+
+def check_prepare_outgoing(answer: Any, arguments: Mapping[str, Any]) -> Outgoing:
+    """The message, changed only where it may be, and fit for the database."""
+    if type(answer) is not Outgoing:
+        raise NonsenseError(f"expected an Outgoing or None, got {_shown(answer)}")
+    before: Outgoing = arguments["message"]
+    for name in _FIXED:
+        if getattr(answer, name) != getattr(before, name):
+            raise NonsenseError(f"{name!r} must stay as it is; what may change: {', '.join(sorted(CHANGEABLE))}")
+    _check_content(answer.content, answer.reply_to, answer.mentions, answer.priority)
+    for name in ("send_at", "expires_at"):
+        moment = getattr(answer, name)
+        if moment is None and name == "send_at":
+            continue
+        if getattr(moment, "tzinfo", None) is None:
+            raise NonsenseError(f"expected an aware datetime as {name!r}, got {_shown(moment)}")
+    return answer
+
+
+def check_authenticate(answer: Any, _: Mapping[str, Any]) -> Principal:
+    """A Principal."""
+    if not isinstance(answer, Principal) or not isinstance(answer.tenant, str) or not answer.tenant:
+        raise NonsenseError(f"expected a Principal with a tenant's id or None, got {_shown(answer)}")
+    return answer
+
+
+def check_on_message(answer: Any, arguments: Mapping[str, Any]) -> tuple[Reply, ...]:
+    """Replies; a str becomes one into the same chat."""
+    message: Incoming = arguments["message"]
+    replies = []
+    for item in answer if isinstance(answer, list | tuple) else (answer,):
+        reply = message.reply(item) if isinstance(item, str) else item
+        if type(reply) is not Reply or not isinstance(reply.to, str) or not reply.to:
+            raise NonsenseError(f"expected message.reply(…), a str, a list of them or None, got {_shown(item)}")
+        _check_content(reply.content, reply.reply_to, reply.mentions, reply.priority)
+        replies.append(reply)
+    return tuple(replies)
+
+
+def check_nothing(_: Any, __: Mapping[str, Any]) -> tuple[()]:
+    """A hook that is only told: whatever it answers is dropped."""
+    return ()
+
+
+CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
+    "startup": check_nothing,
+    "shutdown": check_nothing,
+    "authenticate": check_authenticate,
+    "prepare_outgoing": check_prepare_outgoing,
+    "admit": check_admit,
+    "pace": check_pace,
+    "on_message": check_on_message,
+    "on_status": check_nothing,
+    "on_session": check_nothing,
+}
+
+
+def _check_quota(quota: Quota) -> None:
+    if type(quota.limit) is not int or quota.limit > _LARGEST or type(quota.cost) is not int or quota.cost > _LARGEST:
+        raise NonsenseError(f"expected whole numbers up to {_LARGEST} as limit and cost of {quota}")
+    if quota.period not in _PERIODS or quota.per not in _PERS:
+        raise NonsenseError(f"expected a period of {sorted(_PERIODS)} and a per of {sorted(_PERS)} in {quota}")
+    if quota.name:
+        _check_name(quota.name)
+    _check_when(quota.when)
+
+
+def _check_exempt(exempt: Exempt) -> None:
+    if type(exempt.names) is not tuple:
+        raise NonsenseError(f"expected a tuple of names in {exempt}")
+    for name in exempt.names:
+        _check_name(name)
+    _check_when(exempt.when)
+
+
+def _check_deny(deny: Deny) -> None:
+    _check_name(deny.code)
+    if not isinstance(deny.message, str) or not _storable(deny.message):
+        raise NonsenseError(f"expected a text as message of {deny!r}")
+    after = deny.retry_after
+    if after is not None and (type(after) not in {int, float} or not math.isfinite(after) or after < 0):
+        raise NonsenseError(f"expected seconds or None as retry_after of {deny!r}")
+
+
+def _check_name(name: Any) -> None:
+    if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable():
+        raise NonsenseError(f"expected a name of 1 to 200 printable characters, got {_shown(name)}")
+
+
+def _check_when(when: Any) -> None:
+    if when is not None and (type(when) is not Listed or not when):
+        raise NonsenseError(f"expected Listed.WHITELIST, Listed.REPLY or None as when, got {_shown(when)}")
+
+
+def _check_content(content: Any, reply_to: Any, mentions: Any, priority: Any) -> None:
+    if not isinstance(content, str) or not 0 < len(content) <= LONGEST_CONTENT or not _storable(content):
+        raise NonsenseError(f"expected 1 to {LONGEST_CONTENT} characters of text as content, got {_shown(content)}")
+    if reply_to is not None and not (isinstance(reply_to, str) and _storable(reply_to)):
+        raise NonsenseError(f"expected a WhatsApp message id or None as reply_to, got {_shown(reply_to)}")
+    if type(mentions) is not tuple or not all(isinstance(name, str) and _storable(name) for name in mentions):
+        raise NonsenseError(f"expected a tuple of texts as mentions, got {_shown(mentions)}")
+    if priority not in PRIORITIES:
+        raise NonsenseError(f"expected a priority of {', '.join(PRIORITIES)}, got {_shown(priority)}")
+
+
+def _storable(text: str) -> bool:
+    """PostgreSQL keeps neither a NUL nor half of a surrogate pair."""
+    if "\0" in text:
+        return False
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(value: Any) -> str:
+    return f"{type(value).__name__} {value!r}"[:120]

@@ -1,0 +1,187 @@
+"""Calls plugins: in order, awaited, in time, a failure kept to the plugin that failed.
+
+pluggy finds and checks the implementations (`core.hooks.registry`); they are called here, because pluggy's own call is
+synchronous. This is the hot path of every request: nothing is awaited, timed or traced that need not be.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC
+from typing import TYPE_CHECKING, Any
+
+from core.errors import PluginFailed
+from core.hooks.wrappers import COLLECTED, FIRST, NOTIFIED, PIPED, Layers
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from core.clock import Clock
+    from core.hooks.calls import Call
+
+log = logging.getLogger(__name__)
+
+TIMEOUT = 5.0
+"""Seconds that one call of an `async def` hook may take."""
+
+Trace = Callable[[str, str, float, str], None]
+"""Told of every call: plugin, hook, seconds, and `answered`, `silent` (None) or the failure's class."""
+
+
+class Hooks:
+    """The hooks of one tenant, or of the whole service. `calls` are in the order in which they shall be made.
+
+    A verb takes the hook's own arguments by name, and `now` to play another moment. An answer comes with its
+    plugin's name and has been checked by `core.hooks.answers`."""
+
+    __slots__ = ("_answer", "_calls", "_clock", "_timeout", "_trace", "_wrappers", "_zone", "plugins")
+
+    def __init__(  # noqa: PLR0913
+        self,
+        plugins: tuple[str, ...],
+        calls: Iterable[Call],
+        *,
+        clock: Clock,
+        zone: tzinfo = UTC,
+        timeout: float = TIMEOUT,
+        trace: Trace | None = None,
+    ) -> None:
+        self.plugins = plugins
+        self._calls: dict[str, tuple[Call, ...]] = {}
+        self._wrappers: dict[str, tuple[Call, ...]] = {}
+        for call in calls:
+            kind = self._wrappers if call.wrapper else self._calls
+            kind[call.hook] = (*kind.get(call.hook, ()), call)
+        self._clock, self._zone, self._timeout, self._trace = clock, zone, timeout, trace
+        self._answer = self._called if trace is None else self._traced
+
+    async def first(self, hook: str, **arguments: Any) -> tuple[str, Any] | None:
+        """The first answer that is not None. Raises PluginFailed at the first failure, or what `PASSES` lets
+        through."""
+        if wrappers := self._wrapped(hook, arguments):
+            return await Layers(arguments, FIRST).around(wrappers, lambda: self._first(hook, arguments))
+        return await self._first(hook, arguments)
+
+    async def collect(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+        """All answers, lists flattened. Raises PluginFailed at the first failure, or what `PASSES` lets through."""
+        if wrappers := self._wrapped(hook, arguments):
+            return await Layers(arguments, COLLECTED).around(wrappers, lambda: self._collect(hook, arguments))
+        return await self._collect(hook, arguments)
+
+    async def collect_settled(self, hook: str, **arguments: Any) -> tuple[list[tuple[str, Any]], list[PluginFailed]]:
+        """All answers, and the failures: they are logged, and the other plugins go on."""
+        failures: list[PluginFailed] = []
+        settle = self._noting(failures)
+        if wrappers := self._wrapped(hook, arguments):
+            layers = Layers(arguments, COLLECTED, settle)
+            found = await layers.around(wrappers, lambda: self._collect(hook, arguments, settle))
+        else:
+            found = await self._collect(hook, arguments, settle)
+        return found, failures
+
+    async def pipe(self, hook: str, argument: str, value: Any, **arguments: Any) -> Any:
+        """`value` handed from plugin to plugin as `argument`; None leaves it. Raises as `collect`."""
+        arguments[argument] = value
+        if wrappers := self._wrapped(hook, arguments):
+            return await Layers(arguments, PIPED).around(wrappers, lambda: self._pipe(hook, argument, arguments))
+        return await self._pipe(hook, argument, arguments)
+
+    async def notify(self, hook: str, **arguments: Any) -> list[PluginFailed]:
+        """Tell all; the failures, which are logged. Only `startup` raises PluginFailed, at the first."""
+        failures: list[PluginFailed] = []
+        settle = None if hook == "startup" else self._noting(failures)
+        if wrappers := self._wrapped(hook, arguments):
+            layers = Layers(arguments, NOTIFIED, settle)
+            await layers.around(wrappers, lambda: self._collect(hook, arguments, settle))
+        else:
+            await self._collect(hook, arguments, settle)
+        return failures
+
+    def _wrapped(self, hook: str, arguments: dict[str, Any]) -> tuple[Call, ...]:
+        wrappers = self._wrappers.get(hook, ())
+        if wrappers and "now" not in arguments:
+            arguments["now"] = self._clock.now().astimezone(self._zone)
+        return wrappers
+
+    async def _first(self, hook: str, arguments: dict[str, Any]) -> tuple[str, Any] | None:
+        for call in self._calls.get(hook, ()):
+            if (answer := await self._answer(call, arguments)) is not None:
+                return call.plugin, answer
+        return None
+
+    async def _collect(
+        self, hook: str, arguments: dict[str, Any], settle: Callable[[Exception], None] | None = None
+    ) -> list[tuple[str, Any]]:
+        found: list[tuple[str, Any]] = []
+        for call in self._calls.get(hook, ()):
+            try:
+                answers = await self._answer(call, arguments)
+            except PluginFailed as failed:
+                if settle is None:
+                    raise
+                settle(failed)
+                continue
+            if answers is not None:
+                for answer in answers:
+                    found.append((call.plugin, answer))
+        return found
+
+    async def _pipe(self, hook: str, argument: str, arguments: dict[str, Any]) -> Any:
+        for call in self._calls.get(hook, ()):
+            if (answer := await self._answer(call, arguments)) is not None:
+                arguments = {**arguments, argument: answer}
+        return arguments[argument]
+
+    async def _called(self, call: Call, arguments: dict[str, Any]) -> Any:
+        """The checked answer, or None. The watchdog knows a plugin at work by this function's `call`."""
+        if call.wants_now and "now" not in arguments:
+            arguments["now"] = self._clock.now().astimezone(self._zone)
+        try:
+            answer = call.invoke(arguments)
+            if answer is not None and hasattr(answer, "__await__"):
+                answer = await self._in_time(answer, call)
+            return None if answer is None else call.check(answer, arguments)
+        except call.passes:
+            raise
+        except Exception as error:
+            raise call.failed(error) from error
+
+    async def _traced(self, call: Call, arguments: dict[str, Any]) -> Any:
+        started, outcome = self._clock.monotonic(), "cancelled"
+        try:
+            answer = await self._called(call, arguments)
+            outcome = "silent" if answer is None else "answered"
+        except Exception as error:
+            outcome = type(error).__name__
+            raise
+        else:
+            return answer
+        finally:
+            if self._trace is not None:
+                self._trace(call.plugin, call.hook, self._clock.monotonic() - started, outcome)
+
+    async def _in_time(self, answer: Awaitable[Any], call: Call) -> Any:
+        try:
+            async with asyncio.timeout(self._timeout) as limit:
+                return await answer
+        except TimeoutError as error:
+            if limit.expired():
+                raise PluginFailed(call.plugin, call.hook, f"timed out after {self._timeout:g} s") from error
+            raise
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise call.failed(RuntimeError("the plugin's own call was cancelled")) from error
+
+    def _noting(self, failures: list[PluginFailed]) -> Callable[[Exception], None]:
+        def settle(error: Exception) -> None:
+            if not isinstance(error, PluginFailed):
+                raise error
+            failures.append(error)
+            told = {"action": "plugin_failed", "plugin": error.plugin, "hook": error.hook}
+            log.error("%s; the other plugins go on", error, exc_info=error.__cause__ or error, extra=told)
+
+        return settle
