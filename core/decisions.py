@@ -106,7 +106,7 @@ def merge(said: Iterable[Said]) -> Verdict:
 
 
 def _quota_order(quota: Quota) -> tuple[str, str, str, int, int, int]:
-    return quota.name, quota.per, quota.period, quota.limit, quota.cost, quota.when.value if quota.when else 0
+    return quota.name, quota.per, quota.period, quota.limit, -quota.cost, quota.when.value if quota.when else 0
 
 
 def _exempt_order(exempt: Exempt) -> tuple[int, tuple[str, ...]]:

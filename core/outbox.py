@@ -12,16 +12,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """How much of a quota is used; `used` includes the message it is told with, when that was queued."""
+
+    name: str
+    limit: int
+    used: int
+    resets_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """What admission decided. `quota` is the daily limit, or with `over` the quota that was used up:
-    {name, period, per, limit, used, resets_at}; `used` includes this message when it is queued."""
+    """What admission decided. `quota` is the daily limit, or with `over` the quota that was used up."""
 
     outcome: Literal["queued", "replayed", "conflict", "revoked", "over"]
     message_id: str
     status: Status | None
     expected_at: datetime | None
     ahead: int | None
-    quota: dict[str, Any] | None
+    quota: Usage | None
     waived: tuple[str, ...]
 
 
@@ -41,9 +50,9 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class StoredMessage:
-    """A message with all that was decided and all that happened. `gap_ms`: the gap chosen for it; `waived`: the
-    quotas and gaps it was exempt from; `explanation`: {said: […], gaps: {…}}; `history`: [{status, at, cause}…],
-    oldest first."""
+    """A message with all that was decided and all that happened. `gap_ms`: the gap chosen; `gaps`: what each plugin
+    asked for; `waived`: the quotas and gaps it was exempt from; `explanation`: what each plugin said;
+    `history`: [{status, at, cause}…], oldest first."""
 
     id: str
     status: Status
@@ -63,8 +72,9 @@ class StoredMessage:
     sent_at: datetime | None
     ahead: int
     gap_ms: int
-    quota: dict[str, Any] | None
+    gaps: dict[str, int]
     waived: list[str]
-    explanation: dict[str, Any]
+    explanation: list[dict[str, Any]]
     history: list[dict[str, Any]]
     wa_id: str | None
+    quota: Usage | None

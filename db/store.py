@@ -14,7 +14,7 @@ import msgspec
 
 from core.decisions import Listed
 from core.model import PRIORITIES, Incoming, Outgoing, StatusChange
-from core.outbox import Claimed, Outcome, StoredMessage, Wait
+from core.outbox import Claimed, Outcome, StoredMessage, Usage, Wait
 from db.sql import load
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Store:
     async def message(self, tenant: str, message_id: str) -> StoredMessage | None:
         """One message of this tenant."""
         row = await self._db.fetch_one(load("message"), (tenant, message_id), idempotent=True)
-        return StoredMessage(*row[:8], PRIORITIES[row[8] - 1], *row[9:]) if row else None
+        return StoredMessage(*row[:8], PRIORITIES[row[8] - 1], *row[9:23], _usage(row[23:])) if row else None
 
     async def forget_keys(self) -> int:
         """Delete idempotency keys older than 30 days."""
@@ -228,7 +228,11 @@ class Store:
 
 
 def _outcome(row: Row) -> Outcome:
-    return Outcome(*row[:6], waived=tuple(row[6] or ()))
+    return Outcome(*row[:5], quota=_usage(row[5:9]), waived=tuple(row[9] or ()))
+
+
+def _usage(row: Row) -> Usage | None:
+    return Usage(*row) if row[0] else None
 
 
 def _claimed(tenant: str, row: Row) -> Outgoing:

@@ -1,14 +1,14 @@
 """Candidates for admission, and the columns in which a batch of them reaches the SQL function `admit_v1`.
 
 The function's own comment (db/migrations/0003_admission.sql) describes the columns. Everything that repeats within a
-batch (credentials, recipients, counters) is sent once and referred to by number.
+batch (credentials, recipients, counters, explanations) is sent once and referred to by number.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
@@ -17,7 +17,7 @@ from core.model import PRIORITIES
 from core.windows import window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
@@ -30,8 +30,8 @@ DAILY = "daily_limit"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A message with all that admission needs to know. `gaps` are (plugin, milliseconds); `key` is the digest to
-    check again; `fingerprint` is there when the message has a client_ref."""
+    """A message with all that admission needs to know. `gaps` are (plugin, milliseconds); `key` is the digest to check
+    again; `at` is when it came; `fingerprint` is there when the message has a client_ref."""
 
     message: Outgoing
     verdict: Verdict
@@ -42,6 +42,24 @@ class Candidate:
     fingerprint: str | None = None
 
 
+class DailySlot(NamedTuple):
+    """A row of daily_limits."""
+
+    tenant: str
+    recipient: str
+    day: str
+
+
+class Slot(NamedTuple):
+    """A row of quota_counters."""
+
+    tenant: str
+    name: str
+    period: str
+    subject: str
+    start: str
+
+
 class _Numbered(dict[Any, int]):
     """Distinct values, numbered from 1 in the order of their first appearance."""
 
@@ -50,64 +68,80 @@ class _Numbered(dict[Any, int]):
         return number
 
 
-@dataclass(slots=True)
-class Batch:
-    """The columns of `admit_v1`."""
+class _Columns(dict[str, list[Any]]):
+    """Equally long columns, filled row by row."""
 
-    candidates: Sequence[Candidate]
-    columns: dict[str, Any] = field(init=False)
+    def __init__(self, *names: str) -> None:
+        super().__init__({name: [] for name in names})
 
-    def __post_init__(self) -> None:
-        daily = {n: i for i, n in enumerate(sorted({s for c in self.candidates for s in _slots(c) if len(s) == 3}), 1)}
-        counters = {
-            n: i for i, n in enumerate(sorted({s for c in self.candidates for s in _slots(c) if len(s) == 5}), 1)
-        }
-        keys, subjects = _Numbered(), _masks(self.candidates)
-        self.columns = {
-            "key": [keys[c.message.tenant, c.key] for c in self.candidates],
-            "keys": list(keys),
-            "subject": [subjects.get((c.message.tenant, c.message.to), (0, 0))[0] for c in self.candidates],
-            "subjects": [(*subject, mask) for subject, (_, mask) in subjects.items()],
-            "daily": list(daily),
-            "counters": list(counters),
-            "rows": [_row(c) for c in self.candidates],
-            "waive": _waive(self.candidates),
-            "gap": _gap(self.candidates),
-            "quota": _quota(self.candidates, daily, counters),
-        }
+    def add(self, *values: Any) -> None:
+        for column, value in zip(self.values(), values, strict=True):
+            column.append(value)
 
-    def encoded(self) -> str:
-        """The batch as JSON text."""
-        return msgspec.json.encode(self.columns).decode()
+    def literals(self) -> dict[str, str]:
+        return {name: _literal(column) for name, column in self.items()}
 
 
-def _row(candidate: Candidate) -> dict[str, Any]:
+def _literal(numbers: Iterable[Any]) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def encode(candidates: Sequence[Candidate]) -> str:
+    """The batch as JSON text."""
+    names, keys, explanations = _Numbered(), _Numbered(), _Numbered()
+    subjects = _masks(candidates)
+    quota, counted, daily, counters = _quota(candidates, names)
+    columns = {
+        "key": _literal([keys[c.message.tenant, c.key] for c in candidates]),
+        "subject": _literal([subjects.get((c.message.tenant, c.message.to), (0, 0))[0] for c in candidates]),
+        "waive": _waive(candidates, names).literals(),
+        "gap": _gap(candidates, names).literals(),
+        "quota": quota.literals() | {"counted": counted},
+        "rows": [_row(c, explanations[c.verdict.said]) for c in candidates],
+        "keys": list(keys),
+        "subjects": [(*subject, mask) for subject, (_, mask) in subjects.items()],
+        "daily": [slot._asdict() for slot in daily],
+        "counters": [slot._asdict() for slot in counters],
+        "explanations": [_told(said) for said in explanations],
+        "names": list(names),
+    }
+    return msgspec.json.encode(columns).decode()
+
+
+def _row(candidate: Candidate, explanation: int) -> dict[str, Any]:
     m = candidate.message
-    return {
+    row: dict[str, Any] = {
         "id": m.id,
         "tenant": m.tenant,
         "to": m.to,
         "kind": m.kind,
         "content": m.content,
-        "reply_to": m.reply_to,
         "mentions": m.mentions,
-        "client_ref": m.client_ref,
-        "fingerprint": candidate.fingerprint,
-        "answers": m.answers,
         "priority": PRIORITIES.index(m.priority) + 1,
-        "send_at": m.send_at,
         "expires_at": m.expires_at,
-        "explanation": {"said": _told(candidate.verdict.said), "gaps": dict(candidate.gaps)},
+        "gaps": dict(candidate.gaps),
+        "explanation": explanation,
     }
+    # What is absent is NULL there; most messages have none of these.
+    for name in ("reply_to", "client_ref", "answers", "send_at"):
+        if (value := getattr(m, name)) is not None:
+            row[name] = value
+    if candidate.fingerprint is not None:
+        row["fingerprint"] = candidate.fingerprint
+    return row
+
+
+def _mask(decision: Quota | Exempt) -> int:
+    return decision.when.value if decision.when else 0
 
 
 def _masks(candidates: Sequence[Candidate]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(tenant, recipient) -> (its number, the lists in which it matters)."""
+    """(tenant, recipient) -> (its number, the lists in which its membership matters)."""
     masks: dict[tuple[str, str], tuple[int, int]] = {}
     for c in candidates:
         mask = 0
         for decision in (*c.verdict.waived_when, *c.verdict.quotas):
-            mask |= decision.when.value if decision.when else 0
+            mask |= _mask(decision)
         if mask:
             subject = (c.message.tenant, c.message.to)
             number, before = masks.get(subject, (len(masks) + 1, 0))
@@ -115,58 +149,52 @@ def _masks(candidates: Sequence[Candidate]) -> dict[tuple[str, str], tuple[int, 
     return masks
 
 
-def _waive(candidates: Sequence[Candidate]) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {"row": [], "name": [], "mask": []}
+def _waive(candidates: Sequence[Candidate], names: _Numbered) -> _Columns:
+    columns = _Columns("row", "name", "mask")
     for row, c in enumerate(candidates, 1):
-        always = [(name, 0) for name in sorted(c.verdict.waived)]
-        for name, mask in always + [(n, e.when.value) for e in c.verdict.waived_when if e.when for n in e.names]:
-            columns["row"].append(row)
-            columns["name"].append(name)
-            columns["mask"].append(mask)
+        for name in sorted(c.verdict.waived):
+            columns.add(row, names[name], 0)
+        for exempt in c.verdict.waived_when:
+            for name in exempt.names:
+                columns.add(row, names[name], _mask(exempt))
     return columns
 
 
-def _gap(candidates: Sequence[Candidate]) -> dict[str, list[Any]]:
-    pairs = [(row, name, ms) for row, c in enumerate(candidates, 1) for name, ms in c.gaps]
-    return {"row": [p[0] for p in pairs], "name": [p[1] for p in pairs], "ms": [p[2] for p in pairs]}
+def _gap(candidates: Sequence[Candidate], names: _Numbered) -> _Columns:
+    columns = _Columns("row", "name", "ms")
+    for row, c in enumerate(candidates, 1):
+        for name, milliseconds in c.gaps:
+            columns.add(row, names[name], milliseconds)
+    return columns
 
 
 def _quota(
-    candidates: Sequence[Candidate], daily: dict[tuple[Any, ...], int], counters: dict[tuple[Any, ...], int]
-) -> dict[str, list[Any]]:
-    columns: dict[str, list[Any]] = {k: [] for k in ("row", "name", "slot", "limit", "cost", "mask", "about")}
-    for row, c in enumerate(candidates, 1):
-        for quota in c.verdict.quotas:
-            slot = slot_of(quota, c)
-            columns["row"].append(row)
-            columns["name"].append(quota.name)
-            columns["slot"].append(daily[slot] if len(slot) == 3 else -counters[slot])
-            columns["limit"].append(quota.limit)
-            columns["cost"].append(quota.cost)
-            columns["mask"].append(quota.when.value if quota.when else 0)
-            columns["about"].append(
-                {"period": quota.period, "per": quota.per, "resets_at": window(quota.period, counted_at(c), c.zone).end}
-            )
-    return columns
+    candidates: Sequence[Candidate], names: _Numbered
+) -> tuple[_Columns, list[str], list[DailySlot], list[Slot]]:
+    """The quotas; what each would count, as `messages.counted` keeps it; and both kinds of counters, sorted, so that
+    all processes lock them in one order."""
+    found = [(row, q, *slot_of(q, c)) for row, c in enumerate(candidates, 1) for q in c.verdict.quotas]
+    daily = sorted({slot for *_, slot, _ in found if isinstance(slot, DailySlot)})
+    counters = sorted({slot for *_, slot, _ in found if isinstance(slot, Slot)})
+    numbers: dict[DailySlot | Slot, int] = {slot: n for n, slot in enumerate(daily, 1)}
+    numbers |= {slot: -n for n, slot in enumerate(counters, 1)}
+    columns, counted = _Columns("row", "name", "slot", "limit", "cost", "mask", "resets_at"), []
+    for row, q, slot, resets_at in found:
+        columns.add(row, names[q.name], numbers[slot], q.limit, q.cost, _mask(q), resets_at)
+        counted.append(msgspec.json.encode((*slot, q.cost)).decode())
+    return columns, counted, daily, counters
 
 
-def counted_at(candidate: Candidate) -> datetime:
-    """A scheduled message counts at the time of its sending."""
-    return max(candidate.message.send_at or candidate.at, candidate.at)
-
-
-def slot_of(quota: Quota, candidate: Candidate) -> tuple[Any, ...]:
-    """Which counter: (tenant, recipient, date) of daily_limits, or (tenant, name, period, subject, window) of
-    quota_counters."""
-    message, span = candidate.message, window(quota.period, counted_at(candidate), candidate.zone)
+def slot_of(quota: Quota, candidate: Candidate) -> tuple[DailySlot | Slot, str]:
+    """Which counter the quota counts in, and when that begins anew (ISO 8601). A scheduled message counts at the
+    time of its sending."""
+    message = candidate.message
+    span = window(quota.period, max(message.send_at or candidate.at, candidate.at), candidate.zone)
+    resets_at = span.end.isoformat()
     if quota.name == DAILY and quota.per == "recipient" and quota.period == "day":
-        return message.tenant, message.to, span.day.isoformat()
+        return DailySlot(message.tenant, message.to, span.day.isoformat()), resets_at
     subject = message.to if quota.per == "recipient" else ""
-    return message.tenant, quota.name, quota.period, subject, span.start.isoformat()
-
-
-def _slots(candidate: Candidate) -> list[tuple[Any, ...]]:
-    return [slot_of(quota, candidate) for quota in candidate.verdict.quotas]
+    return Slot(message.tenant, quota.name, quota.period, subject, span.start.isoformat()), resets_at
 
 
 @lru_cache(maxsize=1024)
@@ -177,16 +205,15 @@ def _told(said: tuple[Said, ...]) -> msgspec.Raw:
 def tell(said: Said) -> dict[str, Any]:
     """One plugin's say, for people and programs: {plugin, decision, …}."""
     decision = said.decision
+    told: dict[str, Any] = {"plugin": said.plugin, "decision": type(decision).__name__.lower()}
     match decision:
         case Deny():
-            about = {"decision": "deny", "code": decision.code, "message": decision.message}
-            return {"plugin": said.plugin, **about, "retry_after": decision.retry_after}
-        case Quota():
-            about = {"decision": "quota", "name": decision.name or said.plugin, "limit": decision.limit}
-            return {"plugin": said.plugin, **about, "period": decision.period, "per": decision.per,
-                    "cost": decision.cost, "when": _when(decision)}  # fmt: skip
+            return told | {"code": decision.code, "message": decision.message, "retry_after": decision.retry_after}
         case Exempt():
-            return {"plugin": said.plugin, "decision": "exempt", "names": list(decision.names), "when": _when(decision)}
+            return told | {"names": list(decision.names), "when": _when(decision)}
+        case Quota():
+            about = {"name": decision.name or said.plugin, "limit": decision.limit, "period": decision.period}
+            return told | about | {"per": decision.per, "cost": decision.cost, "when": _when(decision)}
 
 
 def _when(decision: Quota | Exempt) -> list[str] | None:

@@ -37,11 +37,14 @@ CREATE TABLE messages (
   expected_at timestamptz NOT NULL,        -- as promised at admission
   ahead       integer NOT NULL,            -- how many stood before it at admission
   gap_ms      integer NOT NULL,            -- seconds to leave after the tenant's previous paced send, in ms; 0: unpaced
-  quota       jsonb,                       -- the recipient's daily limit as answered
+  gaps        jsonb NOT NULL,              -- {plugin: ms} as asked for
+  quota_limit integer,                     -- the recipient's daily limit as answered; null when waived or not enabled
+  quota_used  integer,
+  quota_resets_at timestamptz,
   waived      text[] NOT NULL,
   counted     jsonb NOT NULL,              -- exactly what was counted, so that it can be given back
   explanation jsonb NOT NULL,              -- what each plugin said
-  history     jsonb NOT NULL,              -- [{status, at, cause}], oldest first
+  history     jsonb NOT NULL,              -- [{status, at, cause}] after `queued`, oldest first
   wa_id       text,
   process     integer,                     -- who holds it while it is `sending`
   claimed_at  timestamptz,

@@ -1,21 +1,20 @@
--- The door: one call admits a whole batch. A batch is columns, not rows (core.paths.batch builds it):
---   keys      [[tenant, digest|null]…]                      distinct credentials
---   subjects  [[tenant, recipient, mask]…]                  distinct recipients whose membership in lists matters
---   daily     [[tenant, recipient, date]…]                  distinct counters of daily_limits, sorted
---   counters  [[tenant, name, period, subject, window]…]    distinct counters of quota_counters, sorted
---   rows      [{id, tenant, to, …}…]                        the messages
---   key, subject                                            per row: an index into keys, subjects (1-based, 0: none)
---   waive     {row, name, mask}                             per exemption: waives `name` for `row` when mask is 0 or matches
---   gap       {row, name, ms}                               per pace: what a plugin asks for
---   quota     {row, name, slot, limit, cost, mask, about}   per quota: slot > 0 is in daily, slot < 0 in counters
--- List masks are core.decisions.Listed: 1 whitelist, 2 wrote to us within 24 hours.
+-- The door: one call admits a whole batch (core.paths.batch builds it). Whatever repeats is sent once and referred to by its
+-- number, counted from 1; lists of numbers travel as array literals ('{1,2}'), which PostgreSQL reads fastest:
+--   names         [name…]                              of plugins and quotas
+--   keys          [[tenant, digest|null]…]             credentials
+--   subjects      [[tenant, recipient, mask]…]         recipients whose membership in lists matters
+--   daily         [{tenant, recipient, day}…]          counters of daily_limits, sorted
+--   counters      [{tenant, name, period, subject, start}…]   counters of quota_counters, sorted
+--   explanations  [what the plugins said…]
+--   rows          [{id, tenant, to, …}…]               the messages
+--   key, subject  per row                              (subject 0: none)
+--   waive         row, name, mask                      waives `name` for `row` when mask is 0 or a list of it matches
+--   gap           row, name, ms                        what a plugin asks to leave
+--   quota         row, name, slot, limit, cost, mask, resets_at, counted     slot > 0 is in daily, slot < 0 in counters
+-- waive, gap and quota are sorted by row. Masks are core.decisions.Listed: 1 whitelist, 2 wrote to us within 24 hours.
 --
--- Lock order, the same in every process: idempotency keys sorted, daily_limits sorted, quota_counters sorted, lines sorted.
+-- Lock order, the same in every process: idempotency keys sorted, daily sorted, counters sorted, lines sorted.
 -- An id that exists is a replay, so any batch may be repeated when nobody knows whether it was committed.
-
-CREATE FUNCTION jsonb_ints(list jsonb) RETURNS integer[] LANGUAGE sql IMMUTABLE AS $$
-  SELECT coalesce(array_agg(value::integer ORDER BY n), '{}') FROM jsonb_array_elements_text(list) WITH ORDINALITY e(value, n)
-$$;
 
 CREATE FUNCTION jsonb_texts(list jsonb) RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
   SELECT coalesce(array_agg(value ORDER BY n), '{}') FROM jsonb_array_elements_text(list) WITH ORDINALITY e(value, n)
@@ -42,154 +41,181 @@ CREATE FUNCTION lists_of(subjects jsonb) RETURNS integer[] LANGUAGE sql STABLE A
 $$;
 
 CREATE FUNCTION admit_v1(batch jsonb)
-RETURNS TABLE (outcome text, message_id uuid, status text, expected_at timestamptz, ahead integer, quota jsonb, waived text[])
-LANGUAGE plpgsql AS $$
+RETURNS TABLE ("row" bigint, outcome text, message_id uuid, status text, expected_at timestamptz, ahead integer, quota_name text,
+               quota_limit integer, quota_used integer, quota_resets_at timestamptz, waived text[])
+LANGUAGE plpgsql
+-- A plan made while the tables were small must not scan them when they have grown.
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+AS $$
 #variable_conflict use_column
 DECLARE
   size integer := jsonb_array_length(batch -> 'rows');
+  names text[] := jsonb_texts(batch -> 'names');
   alive boolean[] := keys_alive(batch -> 'keys');
   listed integer[] := lists_of(batch -> 'subjects');
-  key integer[] := jsonb_ints(batch -> 'key');
-  subject integer[] := jsonb_ints(batch -> 'subject');
+  key integer[] := batch ->> 'key';
+  subject integer[] := batch ->> 'subject';
+
+  waive_row integer[] := batch #>> '{waive,row}';
+  waive_name integer[] := batch #>> '{waive,name}';
+  waive_mask integer[] := batch #>> '{waive,mask}';
+  gap_row integer[] := batch #>> '{gap,row}';
+  gap_name integer[] := batch #>> '{gap,name}';
+  gap_ms integer[] := batch #>> '{gap,ms}';
+  quota_row integer[] := batch #>> '{quota,row}';
+  quota_name integer[] := batch #>> '{quota,name}';
+  quota_slot integer[] := batch #>> '{quota,slot}';
+  quota_limit integer[] := batch #>> '{quota,limit}';
+  quota_cost integer[] := batch #>> '{quota,cost}';
+  quota_mask integer[] := batch #>> '{quota,mask}';
+  quota_resets_at timestamptz[] := batch #>> '{quota,resets_at}';
+  quota_counted text[] := jsonb_texts(batch #> '{quota,counted}');
+  quota_active boolean[];
+
+  id uuid[];
   tenant text[];
   client_ref text[];
   priority integer[];
   send_at timestamptz[];
-  owner uuid[];            -- the message that owns the row's idempotency key, or the row's own id when it is stored already
+  owner uuid[];            -- the message that has the row's idempotency key, or the row's own id when it is stored already
   same boolean[];          -- the key was used for the same request
   result text[];
-  waived_of text[];        -- text[] in its text form
+  waived_of text[];        -- an array of names, in its text form
   gap integer[];
-  expected timestamptz[];
+  told integer[];          -- the quota that is told of: the daily limit, or the one that is used up
+  told_used integer[];
+  counted text[];
   before integer[];
-  answer jsonb[];
-  counted jsonb[];
-
-  waive_row integer[] := jsonb_ints(batch #> '{waive,row}');
-  waive_name text[] := jsonb_texts(batch #> '{waive,name}');
-  waive_mask integer[] := jsonb_ints(batch #> '{waive,mask}');
-  gap_row integer[] := jsonb_ints(batch #> '{gap,row}');
-  gap_name text[] := jsonb_texts(batch #> '{gap,name}');
-  gap_ms integer[] := jsonb_ints(batch #> '{gap,ms}');
-  quota_row integer[] := jsonb_ints(batch #> '{quota,row}');
-  quota_name text[] := jsonb_texts(batch #> '{quota,name}');
-  quota_slot integer[] := jsonb_ints(batch #> '{quota,slot}');
-  quota_limit integer[] := jsonb_ints(batch #> '{quota,limit}');
-  quota_cost integer[] := jsonb_ints(batch #> '{quota,cost}');
-  quota_mask integer[] := jsonb_ints(batch #> '{quota,mask}');
-  quota_active boolean[] := array_fill(false, ARRAY[greatest(coalesce(array_length(quota_row, 1), 0), 1)]);
-  quotas integer := coalesce(array_length(quota_row, 1), 0);
-  first_quota integer;
-  used integer;
-  slot integer;
+  expected timestamptz[];
 
   daily_id integer[];
   daily_count integer[];
-  daily_new integer[];
+  daily_active integer[];
   counter_used integer[];
-  counter_new integer[];
-
+  counter_active integer[];
   lines_of text[];
-  line integer;
   line_paced timestamptz[];
   line_waiting integer[];  -- four per line
   line_gap bigint[];       -- three per line
-  stretch bigint;
+
   present timestamptz;
   lists integer;
-  names text[];
+  waives integer[];
+  first_quota integer;
+  slots integer[];
+  slot integer;
+  used integer;
+  number integer;
+  line integer;
+  stretch bigint;
   w integer := 1;
   g integer := 1;
   q integer := 1;
   p integer;
 BEGIN
-  SELECT array_agg(r.tenant ORDER BY n), array_agg(r.client_ref ORDER BY n), array_agg(r.priority ORDER BY n),
-         array_agg(r.send_at ORDER BY n)
-    INTO tenant, client_ref, priority, send_at
-    FROM ROWS FROM (jsonb_to_recordset(batch -> 'rows') AS (tenant text, client_ref text, priority integer, send_at timestamptz))
-         WITH ORDINALITY r(tenant, client_ref, priority, send_at, n);
+  SELECT array_agg(r.id ORDER BY n), array_agg(r.tenant ORDER BY n), array_agg(r.client_ref ORDER BY n),
+         array_agg(r.priority ORDER BY n), array_agg(r.send_at ORDER BY n)
+    INTO id, tenant, client_ref, priority, send_at
+    FROM ROWS FROM (jsonb_to_recordset(batch -> 'rows')
+                    AS (id uuid, tenant text, client_ref text, priority integer, send_at timestamptz))
+         WITH ORDINALITY r(id, tenant, client_ref, priority, send_at, n);
 
-  -- Idempotency keys. A concurrent insert of the same key is waited for; what it left is read with a new snapshot.
-  INSERT INTO idempotency_keys (tenant_id, client_ref, fingerprint, message_id)
-    SELECT r.tenant, r.client_ref, r.fingerprint, r.id
+  SELECT array_agg(m.id ORDER BY n), array_agg(true)
+    INTO owner, same
+    FROM unnest(id) WITH ORDINALITY r(own, n)
+    LEFT JOIN LATERAL (SELECT x.id FROM messages x WHERE x.id = r.own) m ON true;
+
+  -- A concurrent insert of the same key is waited for; what it left is read by the next statement's snapshot.
+  IF array_remove(client_ref, NULL) <> '{}' THEN
+    INSERT INTO idempotency_keys (tenant_id, client_ref, fingerprint, message_id)
+      SELECT r.tenant, r.client_ref, r.fingerprint, r.id
+        FROM ROWS FROM (jsonb_to_recordset(batch -> 'rows') AS (id uuid, tenant text, client_ref text, fingerprint text))
+             WITH ORDINALITY r(id, tenant, client_ref, fingerprint, n)
+       WHERE r.client_ref IS NOT NULL AND alive[key[n]] ORDER BY 1, 2
+      ON CONFLICT DO NOTHING;
+    SELECT array_agg(coalesce(owner[n], nullif(k.message_id, r.id)) ORDER BY n),
+           array_agg(owner[n] IS NOT NULL OR k.fingerprint = r.fingerprint ORDER BY n)
+      INTO owner, same
       FROM ROWS FROM (jsonb_to_recordset(batch -> 'rows') AS (id uuid, tenant text, client_ref text, fingerprint text))
            WITH ORDINALITY r(id, tenant, client_ref, fingerprint, n)
-     WHERE r.client_ref IS NOT NULL AND alive[key[n]] ORDER BY 1, 2
-    ON CONFLICT DO NOTHING;
-  SELECT array_agg(coalesce(m.id, nullif(k.message_id, r.id)) ORDER BY n),
-         array_agg(m.id IS NOT NULL OR k.fingerprint = r.fingerprint ORDER BY n)
-    INTO owner, same
-    FROM ROWS FROM (jsonb_to_recordset(batch -> 'rows') AS (id uuid, tenant text, client_ref text, fingerprint text))
-         WITH ORDINALITY r(id, tenant, client_ref, fingerprint, n)
-    LEFT JOIN idempotency_keys k ON k.tenant_id = r.tenant AND k.client_ref = r.client_ref
-    LEFT JOIN messages m ON m.id = r.id;
+      LEFT JOIN LATERAL (SELECT * FROM idempotency_keys x WHERE x.tenant_id = r.tenant AND x.client_ref = r.client_ref) k ON true;
+  END IF;
 
-  -- What each row is waived, which quotas bind it and which gap it keeps. waive, gap and quota are sorted by row.
+  -- What each row is waived, which gap it keeps and which quotas bind it.
   FOR n IN 1..size LOOP
     result[n] := CASE WHEN NOT alive[key[n]] THEN 'revoked'
                       WHEN owner[n] IS NULL THEN 'queued'
                       WHEN same[n] THEN 'replayed' ELSE 'conflict' END;
     lists := CASE WHEN subject[n] > 0 THEN listed[subject[n]] ELSE 0 END;
-    names := '{}';
+    waives := '{}';
+    waived_of[n] := '{}';
     WHILE waive_row[w] = n LOOP
-      IF waive_mask[w] = 0 OR waive_mask[w] & lists <> 0 THEN names := names || waive_name[w]; END IF;
+      IF (waive_mask[w] = 0 OR waive_mask[w] & lists <> 0) AND waive_name[w] <> ALL (waives) THEN
+        waives := waives || waive_name[w];
+        waived_of[n] := (waived_of[n]::text[] || names[waive_name[w]])::text;
+      END IF;
       w := w + 1;
     END LOOP;
     gap[n] := 0;
     WHILE gap_row[g] = n LOOP
-      IF gap_name[g] <> ALL (names) THEN gap[n] := greatest(gap[n], gap_ms[g]); END IF;
+      IF gap_name[g] <> ALL (waives) THEN gap[n] := greatest(gap[n], gap_ms[g]); END IF;
       g := g + 1;
     END LOOP;
     WHILE quota_row[q] = n LOOP
-      quota_active[q] := result[n] = 'queued' AND quota_name[q] <> ALL (names)
+      quota_active[q] := result[n] = 'queued' AND quota_name[q] <> ALL (waives)
                          AND (quota_mask[q] = 0 OR quota_mask[q] & lists <> 0);
+      IF quota_active[q] THEN
+        IF quota_slot[q] > 0 THEN daily_active[quota_slot[q]] := quota_slot[q];
+        ELSE counter_active[-quota_slot[q]] := -quota_slot[q]; END IF;
+      END IF;
       q := q + 1;
     END LOOP;
-    waived_of[n] := names::text;
   END LOOP;
 
-  -- Counters are made and locked in one order: two batches cannot wait for each other.
-  IF true = ANY (quota_active) THEN
+  -- Counters are made and locked in one order: two batches never wait for each other in a circle.
+  IF daily_active IS NOT NULL THEN
     INSERT INTO daily_limits (tenant_id, phone_number, date)
-      SELECT batch #>> ARRAY['daily', (s - 1)::text, '0'], batch #>> ARRAY['daily', (s - 1)::text, '1'],
-             (batch #>> ARRAY['daily', (s - 1)::text, '2'])::date
-        FROM (SELECT DISTINCT s FROM unnest(quota_slot, quota_active) u(s, active) WHERE active AND s > 0) d ORDER BY s
+      SELECT d.tenant, d.recipient, d.day
+        FROM ROWS FROM (jsonb_to_recordset(batch -> 'daily') AS (tenant text, recipient text, day date))
+             WITH ORDINALITY d(tenant, recipient, day, n)
+       WHERE daily_active[n] IS NOT NULL ORDER BY n
       ON CONFLICT DO NOTHING;
-    FOR slot, line, used IN
-      SELECT d.s, l.id, l.count
-        FROM (SELECT DISTINCT s, batch #>> ARRAY['daily', (s - 1)::text, '0'] AS tenant,
-                     batch #>> ARRAY['daily', (s - 1)::text, '1'] AS recipient,
-                     (batch #>> ARRAY['daily', (s - 1)::text, '2'])::date AS day
-                FROM unnest(quota_slot, quota_active) u(s, active) WHERE active AND s > 0) d
+    FOR slot, number, used IN
+      SELECT d.n, l.id, coalesce(l.count, 0)
+        FROM ROWS FROM (jsonb_to_recordset(batch -> 'daily') AS (tenant text, recipient text, day date))
+             WITH ORDINALITY d(tenant, recipient, day, n)
         JOIN daily_limits l ON l.tenant_id = d.tenant AND l.phone_number = d.recipient AND l.date = d.day
-       ORDER BY d.s FOR UPDATE OF l
+       WHERE daily_active[n] IS NOT NULL ORDER BY n FOR UPDATE OF l
     LOOP
-      daily_id[slot] := line;
-      daily_count[slot] := coalesce(used, 0);
+      daily_id[slot] := number;
+      daily_count[slot] := used;
     END LOOP;
+  END IF;
+  IF counter_active IS NOT NULL THEN
     INSERT INTO quota_counters (tenant_id, name, period, subject, window_start)
-      SELECT c ->> 0, c ->> 1, c ->> 2, c ->> 3, (c ->> 4)::timestamptz
-        FROM (SELECT DISTINCT -s AS s FROM unnest(quota_slot, quota_active) u(s, active) WHERE active AND s < 0) d,
-             LATERAL (SELECT batch -> 'counters' -> (d.s - 1) AS c) x ORDER BY d.s
+      SELECT c.tenant, c.name, c.period, c.subject, c.start
+        FROM ROWS FROM (jsonb_to_recordset(batch -> 'counters')
+                        AS (tenant text, name text, period text, subject text, start timestamptz))
+             WITH ORDINALITY c(tenant, name, period, subject, start, n)
+       WHERE counter_active[n] IS NOT NULL ORDER BY n
       ON CONFLICT DO NOTHING;
     FOR slot, used IN
-      SELECT d.s, k.used
-        FROM (SELECT DISTINCT -s AS s, batch -> 'counters' -> (-s - 1) AS c
-                FROM unnest(quota_slot, quota_active) u(s, active) WHERE active AND s < 0) d
-        JOIN quota_counters k ON k.tenant_id = d.c ->> 0 AND k.name = d.c ->> 1 AND k.period = d.c ->> 2
-                             AND k.subject = d.c ->> 3 AND k.window_start = (d.c ->> 4)::timestamptz
-       ORDER BY d.s FOR UPDATE OF k
+      SELECT c.n, k.used
+        FROM ROWS FROM (jsonb_to_recordset(batch -> 'counters')
+                        AS (tenant text, name text, period text, subject text, start timestamptz))
+             WITH ORDINALITY c(tenant, name, period, subject, start, n)
+        JOIN quota_counters k ON k.tenant_id = c.tenant AND k.name = c.name AND k.period = c.period
+                             AND k.subject = c.subject AND k.window_start = c.start
+       WHERE counter_active[n] IS NOT NULL ORDER BY n FOR UPDATE OF k
     LOOP
       counter_used[slot] := used;
     END LOOP;
-    daily_new := daily_count;
-    counter_new := counter_used;
   END IF;
 
-  -- In order, over the locked values: all quotas of a row fit, or none is counted. Two quotas on one counter count once.
+  -- In order, over the locked values: all quotas of a row fit, or none is counted. A counter that two of them share counts once.
   q := 1;
   FOR n IN 1..size LOOP
-    counted[n] := '[]';
+    counted[n] := '';
     first_quota := q;
     WHILE quota_row[q] = n LOOP
       IF quota_active[q] AND result[n] = 'queued' THEN
@@ -197,42 +223,35 @@ BEGIN
         used := CASE WHEN slot > 0 THEN daily_count[slot] ELSE counter_used[-slot] END;
         IF used + quota_cost[q] > quota_limit[q] THEN
           result[n] := 'over';
-          answer[n] := (batch #> ARRAY['quota', 'about', (q - 1)::text])
-                       || jsonb_build_object('name', quota_name[q], 'limit', quota_limit[q], 'used', used);
+          told[n] := q;
+          told_used[n] := used;
         END IF;
       END IF;
       q := q + 1;
     END LOOP;
-    IF result[n] = 'queued' THEN
-      FOR i IN first_quota..q - 1 LOOP
-        CONTINUE WHEN NOT quota_active[i];
-        slot := quota_slot[i];
-        IF slot > 0 THEN
-          daily_new[slot] := greatest(daily_new[slot], daily_count[slot] + quota_cost[i]);
-          answer[n] := (batch #> ARRAY['quota', 'about', (i - 1)::text])
-                       || jsonb_build_object('name', quota_name[i], 'limit', quota_limit[i], 'used', daily_new[slot]);
-          counted[n] := counted[n] || jsonb_build_array(
-            (batch #> ARRAY['daily', (slot - 1)::text]) || to_jsonb(quota_cost[i]));
-        ELSE
-          counter_new[-slot] := greatest(counter_new[-slot], counter_used[-slot] + quota_cost[i]);
-          counted[n] := counted[n] || jsonb_build_array(
-            (batch #> ARRAY['counters', (-slot - 1)::text]) || to_jsonb(quota_cost[i]));
-        END IF;
-      END LOOP;
-      FOR i IN first_quota..q - 1 LOOP
-        CONTINUE WHEN NOT quota_active[i];
-        slot := quota_slot[i];
-        IF slot > 0 THEN daily_count[slot] := daily_new[slot]; ELSE counter_used[-slot] := counter_new[-slot]; END IF;
-      END LOOP;
-    END IF;
+    CONTINUE WHEN result[n] <> 'queued';
+    slots := '{}';
+    FOR i IN first_quota..q - 1 LOOP
+      slot := quota_slot[i];
+      CONTINUE WHEN NOT quota_active[i] OR slot = ANY (slots);
+      slots := slots || slot;
+      IF slot > 0 THEN
+        daily_count[slot] := daily_count[slot] + quota_cost[i];
+        told[n] := i;
+        told_used[n] := daily_count[slot];
+      ELSE
+        counter_used[-slot] := counter_used[-slot] + quota_cost[i];
+      END IF;
+      counted[n] := concat_ws(',', nullif(counted[n], ''), quota_counted[i]);
+    END LOOP;
   END LOOP;
 
   -- A place in the tenant's line. Only now is the time taken: whoever comes later in a line has the later time.
   SELECT array_agg(DISTINCT t ORDER BY t) INTO lines_of FROM unnest(tenant, result) u(t, r) WHERE r = 'queued';
   INSERT INTO lines (tenant_id) SELECT t FROM unnest(lines_of) t ORDER BY t ON CONFLICT DO NOTHING;
-  FOR p IN 1..coalesce(array_length(lines_of, 1), 0) LOOP
+  FOR i IN 1..coalesce(array_length(lines_of, 1), 0) LOOP
     SELECT line_paced || l.paced_at, line_waiting || l.waiting, line_gap || l.gap_ms INTO line_paced, line_waiting, line_gap
-      FROM lines l WHERE l.tenant_id = lines_of[p] FOR UPDATE;
+      FROM lines l WHERE l.tenant_id = lines_of[i] FOR UPDATE;
   END LOOP;
   present := clock_timestamp();
   FOR n IN 1..size LOOP
@@ -264,39 +283,44 @@ BEGIN
 
   -- Each counter and line is written once.
   UPDATE daily_limits d SET count = u.c, updated_at = CURRENT_TIMESTAMP
-    FROM unnest(daily_id, daily_count) u(id, c) WHERE d.id = u.id AND d.count IS DISTINCT FROM u.c;
-  UPDATE quota_counters k SET used = u.used
-    FROM (SELECT batch -> 'counters' -> (n::integer - 1) AS c, v AS used
-            FROM unnest(counter_used) WITH ORDINALITY x(v, n) WHERE v IS NOT NULL) u
-   WHERE k.tenant_id = u.c ->> 0 AND k.name = u.c ->> 1 AND k.period = u.c ->> 2 AND k.subject = u.c ->> 3
-     AND k.window_start = (u.c ->> 4)::timestamptz AND k.used <> u.used;
+    FROM unnest(daily_id, daily_count) u(i, c) WHERE d.id = u.i AND d.count IS DISTINCT FROM u.c;
+  IF counter_active IS NOT NULL THEN
+    UPDATE quota_counters k SET used = counter_used[c.n]
+      FROM ROWS FROM (jsonb_to_recordset(batch -> 'counters')
+                      AS (tenant text, name text, period text, subject text, start timestamptz))
+           WITH ORDINALITY c(tenant, name, period, subject, start, n)
+     WHERE k.tenant_id = c.tenant AND k.name = c.name AND k.period = c.period AND k.subject = c.subject
+       AND k.window_start = c.start AND k.used <> counter_used[c.n];
+  END IF;
   UPDATE lines l SET paced_at = line_paced[n], waiting = line_waiting[n * 4 - 3:n * 4],
                      gap_ms = line_gap[n * 3 - 2:n * 3]
     FROM unnest(lines_of) WITH ORDINALITY u(t, n) WHERE l.tenant_id = u.t;
-  DELETE FROM idempotency_keys k
-   USING (SELECT r.id FROM ROWS FROM (jsonb_to_recordset(batch -> 'rows') AS (id uuid)) WITH ORDINALITY r(id, n)
-           WHERE client_ref[n] IS NOT NULL AND result[n] = 'over') refused
-   WHERE k.message_id = refused.id;
+  FOR n IN 1..size LOOP  -- a refused request gives its key back
+    CONTINUE WHEN result[n] <> 'over' OR client_ref[n] IS NULL;
+    DELETE FROM idempotency_keys k WHERE k.message_id = id[n];
+  END LOOP;
   INSERT INTO messages (id, tenant_id, recipient, kind, content, reply_to, mentions, client_ref, answers, priority, status,
-                        created_at, send_at, expires_at, expected_at, ahead, gap_ms, quota, waived, counted, explanation, history)
+                        created_at, send_at, expires_at, expected_at, ahead, gap_ms, gaps, quota_limit, quota_used,
+                        quota_resets_at, waived, counted, explanation, history)
     SELECT r.id, r.tenant, r."to", r.kind, r.content, r.reply_to, r.mentions, r.client_ref, r.answers, r.priority, 'queued',
-           present, send_at[n], r.expires_at, expected[n], before[n], gap[n], answer[n], waived_of[n]::text[], counted[n],
-           r.explanation, jsonb_build_array(jsonb_build_object('status', 'queued', 'at', present))
+           present, send_at[n], r.expires_at, expected[n], before[n], gap[n], r.gaps, quota_limit[told[n]], told_used[n],
+           quota_resets_at[told[n]], waived_of[n]::text[], ('[' || counted[n] || ']')::jsonb,
+           batch -> 'explanations' -> (r.explanation - 1), '[]'
       FROM ROWS FROM (jsonb_to_recordset(batch -> 'rows') AS (
-             id uuid, tenant text, "to" text, kind text, content text, reply_to text, mentions text[], client_ref text, answers text,
-             priority integer, expires_at timestamptz, explanation jsonb))
+             id uuid, tenant text, "to" text, kind text, content text, reply_to text, mentions text[], client_ref text,
+             answers text, priority integer, expires_at timestamptz, gaps jsonb, explanation integer))
            WITH ORDINALITY r(id, tenant, "to", kind, content, reply_to, mentions, client_ref, answers, priority, expires_at,
-                             explanation, n)
+                             gaps, explanation, n)
      WHERE result[n] = 'queued' ORDER BY n;
 
   RETURN QUERY
-    SELECT result[n], coalesce(owner[n], r.id),
-           CASE result[n] WHEN 'queued' THEN 'queued' WHEN 'replayed' THEN coalesce(m.status, 'unknown') END,
-           CASE WHEN result[n] = 'replayed' THEN m.expected_at ELSE expected[n] END,
-           CASE WHEN result[n] = 'replayed' THEN m.ahead ELSE before[n] END,
-           CASE WHEN result[n] = 'replayed' THEN m.quota ELSE answer[n] END,
-           CASE WHEN result[n] = 'replayed' THEN m.waived ELSE waived_of[n]::text[] END
-      FROM ROWS FROM (jsonb_to_recordset(batch -> 'rows') AS (id uuid)) WITH ORDINALITY r(id, n)
-      LEFT JOIN messages m ON result[n] = 'replayed' AND m.id = owner[n] AND m.tenant_id = tenant[n]
-     ORDER BY n;
+    SELECT n, result[n], coalesce(owner[n], u.i), CASE WHEN result[n] = 'queued' THEN 'queued' END, expected[n], before[n],
+           names[quota_name[told[n]]], quota_limit[told[n]], told_used[n], quota_resets_at[told[n]], waived_of[n]::text[]
+      FROM unnest(id) WITH ORDINALITY u(i, n) WHERE result[n] <> 'replayed'
+    UNION ALL
+    SELECT n, 'replayed', owner[n], coalesce(m.status, 'unknown'), m.expected_at, m.ahead,
+           CASE WHEN m.quota_limit IS NOT NULL THEN 'daily_limit' END, m.quota_limit, m.quota_used, m.quota_resets_at, m.waived
+      FROM unnest(owner) WITH ORDINALITY u(o, n)
+      LEFT JOIN LATERAL (SELECT * FROM messages x WHERE x.id = u.o AND x.tenant_id = tenant[n]) m ON true
+     WHERE result[n] = 'replayed';
 END $$;

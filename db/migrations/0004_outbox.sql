@@ -15,7 +15,7 @@ $$;
 CREATE FUNCTION claim_v1(who text, by_process integer)
 RETURNS TABLE (id uuid, recipient text, kind text, content text, reply_to text, mentions text[], client_ref text, answers text,
                priority smallint, send_at timestamptz, expires_at timestamptz, gap_ms integer, wake_at timestamptz)
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_sort = off AS $$
 #variable_conflict use_column
 DECLARE
   line lines;

@@ -1,1 +1,2 @@
-SELECT outcome, message_id::text, status, expected_at, ahead, quota, waived FROM admit_v1(%s)
+SELECT outcome, message_id::text, status, expected_at, ahead, quota_name, quota_limit, quota_used, quota_resets_at, waived
+  FROM admit_v1(%s) ORDER BY "row"
