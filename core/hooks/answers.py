@@ -35,16 +35,11 @@ class NonsenseError(Exception):
 
 def check_admit(answer: Any, _: Mapping[str, Any]) -> tuple[Decision, ...]:
     """One decision or several become a tuple of sound ones."""
-    decisions = tuple(answer) if isinstance(answer, list | tuple) else (answer,)
+    decisions = (answer,) if type(answer) in _DECISIONS else _several(answer)
     for decision in decisions:
-        if type(decision) is Quota:
-            _check_quota(decision)
-        elif type(decision) is Exempt:
-            _check_exempt(decision)
-        elif type(decision) is Deny:
-            _check_deny(decision)
-        else:
+        if type(decision) not in _DECISIONS:
             raise NonsenseError(f"expected Deny, Quota, Exempt, a list of them or None, got {_shown(decision)}")
+        _DECISIONS[type(decision)](decision)
     return decisions
 
 
@@ -84,7 +79,7 @@ def check_on_message(answer: Any, arguments: Mapping[str, Any]) -> tuple[Reply, 
     """Replies; a str becomes one into the same chat."""
     message: Incoming = arguments["message"]
     replies = []
-    for item in answer if isinstance(answer, list | tuple) else (answer,):
+    for item in _several(answer):
         reply = message.reply(item) if isinstance(item, str) else item
         if type(reply) is not Reply or not isinstance(reply.to, str) or not reply.to:
             raise NonsenseError(f"expected message.reply(…), a str, a list of them or None, got {_shown(item)}")
@@ -98,27 +93,20 @@ def check_nothing(_: Any, __: Mapping[str, Any]) -> tuple[()]:
     return ()
 
 
-CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
-    "startup": check_nothing,
-    "shutdown": check_nothing,
-    "authenticate": check_authenticate,
-    "prepare_outgoing": check_prepare_outgoing,
-    "admit": check_admit,
-    "pace": check_pace,
-    "on_message": check_on_message,
-    "on_status": check_nothing,
-    "on_session": check_nothing,
-}
+def _several(answer: Any) -> tuple[Any, ...]:
+    return tuple(answer) if isinstance(answer, list | tuple) else (answer,)
 
 
 def _check_quota(quota: Quota) -> None:
-    if type(quota.limit) is not int or quota.limit > _LARGEST or type(quota.cost) is not int or quota.cost > _LARGEST:
+    limit, cost = quota.limit, quota.cost
+    if type(limit) is not int or limit > _LARGEST or type(cost) is not int or cost > _LARGEST:
         raise NonsenseError(f"expected whole numbers up to {_LARGEST} as limit and cost of {quota}")
     if quota.period not in _PERIODS or quota.per not in _PERS:
         raise NonsenseError(f"expected a period of {sorted(_PERIODS)} and a per of {sorted(_PERS)} in {quota}")
     if quota.name:
         _check_name(quota.name)
-    _check_when(quota.when)
+    if quota.when is not None:
+        _check_when(quota.when)
 
 
 def _check_exempt(exempt: Exempt) -> None:
@@ -126,7 +114,8 @@ def _check_exempt(exempt: Exempt) -> None:
         raise NonsenseError(f"expected a tuple of names in {exempt}")
     for name in exempt.names:
         _check_name(name)
-    _check_when(exempt.when)
+    if exempt.when is not None:
+        _check_when(exempt.when)
 
 
 def _check_deny(deny: Deny) -> None:
@@ -144,7 +133,7 @@ def _check_name(name: Any) -> None:
 
 
 def _check_when(when: Any) -> None:
-    if when is not None and (type(when) is not Listed or not when):
+    if type(when) is not Listed or not when:
         raise NonsenseError(f"expected Listed.WHITELIST, Listed.REPLY or None as when, got {_shown(when)}")
 
 
@@ -172,3 +161,18 @@ def _storable(text: str) -> bool:
 
 def _shown(value: Any) -> str:
     return f"{type(value).__name__} {value!r}"[:120]
+
+
+_DECISIONS: Mapping[type, Callable[[Any], None]] = {Quota: _check_quota, Exempt: _check_exempt, Deny: _check_deny}
+
+CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], Any]] = {
+    "startup": check_nothing,
+    "shutdown": check_nothing,
+    "authenticate": check_authenticate,
+    "prepare_outgoing": check_prepare_outgoing,
+    "admit": check_admit,
+    "pace": check_pace,
+    "on_message": check_on_message,
+    "on_status": check_nothing,
+    "on_session": check_nothing,
+}

@@ -29,14 +29,20 @@ class Call:
     check: Callable[[Any, Mapping[str, Any]], Any] = field(init=False)
     passes: tuple[type[Exception], ...] = field(init=False)
     wants_now: bool = field(init=False)
+    constant: tuple[Any, ...] | None = field(init=False)
+    """all its arguments, when they are the same for every message"""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "check", CHECKS[self.hook])
         object.__setattr__(self, "passes", (PluginFailed, *PASSES.get(self.hook, ())))
         object.__setattr__(self, "wants_now", "now" in self.names)
+        constant = tuple(self.fixed[name] for name in self.names if name in self.fixed)
+        object.__setattr__(self, "constant", constant if len(constant) == len(self.names) else None)
 
     def invoke(self, arguments: Mapping[str, Any]) -> Any:
         """Call it with those of the arguments that it asks for."""
+        if self.constant is not None:
+            return self.function(*self.constant)
         fixed = self.fixed
         return self.function(*[arguments[name] if name in arguments else fixed[name] for name in self.names])
 

@@ -140,7 +140,9 @@ class Hooks:
             arguments["now"] = self._clock.now().astimezone(self._zone)
         try:
             answer = call.invoke(arguments)
-            if answer is not None and hasattr(answer, "__await__"):
+            if answer is None:
+                return None
+            if hasattr(answer, "__await__"):
                 answer = await self._in_time(answer, call)
             return None if answer is None else call.check(answer, arguments)
         except call.passes:
