@@ -1,7 +1,7 @@
 """What a plugin may say about an outgoing message, and how everybody's says become one verdict.
 
-Decisions are data; `merge` is pure and does not depend on order: a Deny beats an Exempt, an Exempt beats a Quota, and all
-quotas that remain must fit or none is counted. The only enforcer is the SQL function of db/migrations/.
+Decisions are data; `merge` is pure and does not depend on order: a Deny beats an Exempt, an Exempt beats a Quota, and
+all quotas that remain must fit or none is counted. The only enforcer is the SQL function of db/migrations/.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ Per = Literal["recipient", "tenant"]
 
 
 class Listed(Flag):
-    """Where the recipient must stand for a decision to hold; looked up inside the admission statement, so that a list of a
-    million numbers stays in its table. Combine with `|`: in any of them."""
+    """Where the recipient must stand for a decision to hold; looked up inside the admission statement, so that a list
+    of a million numbers stays in its table. Combine with `|`: in any of them."""
 
     WHITELIST = auto()
     """the tenant's whitelist"""
@@ -38,8 +38,8 @@ class Deny:
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """At most `limit` messages per recipient or per tenant in each `period` of the tenant's calendar, counted exactly, also
-    with many gateways at once. `name` defaults to the plugin's name; `cost` is what one message counts."""
+    """At most `limit` messages per recipient or per tenant in each `period` of the tenant's calendar, counted exactly,
+    also with many gateways at once. `name` defaults to the plugin's name; `cost` is what one message counts."""
 
     limit: int
     name: str = ""

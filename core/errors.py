@@ -1,17 +1,17 @@
 """Every failure has a name.
 
-    GapuraError
-    ├── ConfigError             a file, a path in it and what is wrong: the program does not start
-    ├── CommandError            a command line cannot be carried out; the text says what to do next
-    ├── PluginFailed            a plugin raised, timed out or answered nonsense in a hook
-    ├── Unavailable             try again later: 503 with Retry-After
-    │   ├── DatabaseUnavailable   PostgreSQL is out of reach, or the statement's fate is unknown (`uncertain`)
-    │   └── StatementTimeout      PostgreSQL ended the statement by its statement_timeout
-    ├── StatementRejected       PostgreSQL refused the statement itself (sqlstate)
-    ├── SendFailed              the transport could not send; `left` tells whether it may have left all the same
-    └── Refused                 the caller's request is refused, with an HTTP status
-        ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · Conflict 409
-        └── TooLarge 413 · WrongContentType 415 · Unprocessable 422 · OverLimit 429
+GapuraError
+├── ConfigError             a file, a path in it and what is wrong: the program does not start
+├── CommandError            a command line cannot be carried out; the text says what to do next
+├── PluginFailed            a plugin raised, timed out or answered nonsense in a hook
+├── Unavailable             try again later: 503 with Retry-After
+│   ├── DatabaseUnavailable   PostgreSQL is out of reach, or the statement's fate is unknown (`uncertain`)
+│   └── StatementTimeout      PostgreSQL ended the statement by its statement_timeout
+├── StatementRejected       PostgreSQL refused the statement itself (sqlstate)
+├── SendFailed              the transport could not send; `left` tells whether it may have left all the same
+└── Refused                 the caller's request is refused, with an HTTP status
+    ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · Conflict 409
+    └── TooLarge 413 · WrongContentType 415 · Unprocessable 422 · OverLimit 429
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Unavailable(GapuraError):
 
 
 class DatabaseUnavailable(Unavailable):
-    """PostgreSQL cannot be reached. `uncertain` is true when the statement had been sent, so that it may have been carried
-    out all the same: repeat it only if it is idempotent."""
+    """PostgreSQL cannot be reached. `uncertain` is true when the statement had been sent, so that it may have been
+    carried out all the same: repeat it only if it is idempotent."""
 
     def __init__(self, problem: str, *, uncertain: bool = False) -> None:
         super().__init__(problem)
@@ -71,7 +71,7 @@ class StatementRejected(GapuraError):
 
 
 class SendFailed(GapuraError):
-    """The transport could not send. `cause` is a short code; `left` is true when the message may have left all the same."""
+    """The transport could not send. `cause` is a short code; `left` is true when the message may have left anyway."""
 
     def __init__(self, cause: str, *, left: bool = False) -> None:
         super().__init__(cause)

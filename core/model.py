@@ -1,7 +1,8 @@
 """The values that flow through Gapura: frozen, slotted, without behaviour but `reply()`.
 
-An address is one string everywhere, the *recipient key* of `core.jid`: a phone number's digits with country code and without
-"+" (`628123456789`), `…@lid` while a person's number is unknown, or `…@g.us` for a group. Every datetime is aware, in UTC.
+An address is one string everywhere, the *recipient key* of `core.jid`: a phone number's digits with country code and
+without "+" (`628123456789`), `…@lid` while a person's number is unknown, or `…@g.us` for a group. Every datetime is
+aware, in UTC.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class AuthRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:
-    """Who asks. `key` is the API key's digest (`sha256:<hex>`), checked again inside the admission statement; None when the
-    caller was authenticated by other means."""
+    """Who asks. `key` is the API key's digest (`sha256:<hex>`), checked again inside the admission statement; None when
+    the caller was authenticated by other means."""
 
     tenant: str
     name: str
@@ -50,8 +51,9 @@ class Principal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """One message on its way to WhatsApp. `id` is a UUIDv7; `to` is a recipient key; `phone` and `lid` tell what is known of
-    the person; `reply_to` is the WhatsApp id of the message it quotes; `answers` is the incoming message a bot replies to."""
+    """One message on its way to WhatsApp. `id` is a UUIDv7; `to` is a recipient key; `phone` and `lid` tell what is known
+    of the person; `reply_to` is the WhatsApp id of the message it quotes; `answers` is the incoming message that a
+    bot replies to."""
 
     id: str
     tenant: str
@@ -82,8 +84,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """One message from WhatsApp. `chat` is where a reply goes (a person or a group), `sender` the person; `backlog` is true
-    when it was older than two minutes on arrival."""
+    """One message from WhatsApp. `chat` is where a reply goes (a person or a group), `sender` the person; `backlog` is
+    true when it was older than two minutes on arrival."""
 
     id: str
     tenant: str
