@@ -51,9 +51,9 @@ class Principal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outgoing:
-    """One message on its way to WhatsApp. `id` is a UUIDv7; `to` is a recipient key; `phone` and `lid` tell what is known
-    of the person; `reply_to` is the WhatsApp id of the message it quotes; `answers` is the incoming message that a
-    bot replies to."""
+    """One message on its way to WhatsApp. `id` is a UUIDv7; `to` is a recipient key; `phone` and `lid` tell what is
+    known of the person; `reply_to` is the WhatsApp id of the message it quotes; `answers` is the incoming message that
+    a bot replies to."""
 
     id: str
     tenant: str
