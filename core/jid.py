@@ -211,7 +211,9 @@ def _valid(number: PhoneNumber | None) -> str | None:
         return None
     if service := _SERVICES.get(kind):
         _refuse("number_service", f"this is {service}, which is not a WhatsApp recipient")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
+    key = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)[1:]
+    # Some plans (Germany's) know numbers that are longer than E.164, and so WhatsApp, allows.
+    return key if SHORTEST_NUMBER <= len(key) <= LONGEST_NUMBER else None
 
 
 def _refuse_number(digits: str, number: PhoneNumber | None) -> NoReturn:
