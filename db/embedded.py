@@ -97,7 +97,7 @@ class EmbeddedPostgres:
         try:
             self._cluster.make_folders()
             self._start()
-        except OSError as error:
+        except (OSError, psycopg2.Error) as error:
             self.stop()
             raise CommandError(f"the embedded PostgreSQL cannot start: {error}") from error
         except BaseException:
@@ -166,13 +166,15 @@ class EmbeddedPostgres:
         def initdb(arguments: list[str]) -> None:
             command = child_command(identity, find_binaries() / "initdb", arguments)
             done = subprocess.run(  # noqa: S603 - our own command
-                command, capture_output=True, check=False, stdin=subprocess.DEVNULL, env=_environment()
+                command, capture_output=True, check=False, stdin=subprocess.DEVNULL, env=_environment(), cwd="/"
             )
             if done.returncode:
                 words = done.stderr.decode(errors="replace").strip()
                 raise CommandError(f"the embedded PostgreSQL cannot be set up:\n{words}{_hint(words)}")
 
         identity.give(self._cluster.root)
+        if self._cluster.made_parent and not identity.owns_what_we_own:
+            self._cluster.parent.chmod(0o711)
         self._cluster.create(initdb, identity.give, sync=self._settings.get("fsync") != "off")
 
     def _launch(self) -> Iterator[None]:
@@ -181,8 +183,9 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + _START_WITHIN
         while True:
             yield from self._wait_for_predecessor()
+            since = time.time()
             process = self._process = self._spawn()
-            while process.poll() is None and not self._cluster.is_ready(process.pid):
+            while process.poll() is None and not self._cluster.is_ready(process.pid, since):
                 if time.monotonic() > deadline:
                     _end(process)
                     raise CommandError(
@@ -230,6 +233,7 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
+                cwd="/",
             )
 
     def _runs(self) -> bool:
@@ -286,6 +290,8 @@ def _environment() -> dict[str, str]:
 def _hint(words: str) -> str:
     if "No space left" in words:
         return "\nThe disk is full."
+    if "ermission denied" in words or "may not enter" in words:
+        return "\nPostgreSQL's user must be able to enter every folder on the way; or set GAPURA_DATA elsewhere."
     if "GLIBC_" in words or "Exec format error" in words:
         return (
             "\nThe embedded PostgreSQL needs Linux with glibc 2.28 or newer on x86-64 or arm64;"

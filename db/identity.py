@@ -44,9 +44,14 @@ class Identity:
         nobody = pwd.getpwnam("nobody")
         return cls(f"{nobody.pw_uid}:{nobody.pw_gid}")
 
+    @property
+    def owns_what_we_own(self) -> bool:
+        """Whether this process's files are its files."""
+        return ":" not in self.how
+
     def give(self, path: Path) -> None:
         """Make `path` the property of whom postgres runs as."""
-        if ":" in self.how:
+        if not self.owns_what_we_own:
             uid, gid = self.how.split(":")
             os.chown(path, int(uid), int(gid))
 

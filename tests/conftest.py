@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["aiohttp.pytest_plugin"]
 
 # A test's server has nothing to lose.
-FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
+FAST = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,8 @@ def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-async def db(database_url: str) -> AsyncIterator[Database]:
-    """A Database on `database_url`."""
+async def db(loop: asyncio.AbstractEventLoop, database_url: str) -> AsyncIterator[Database]:
+    """A Database on `database_url`. (aiohttp's plugin wants an asynchronous fixture to ask for its `loop`.)"""
     database = await Database.open(database_url, connect_timeout=10)
     yield database
     await database.close()
