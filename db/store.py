@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from core.model import Status
-    from db.database import Database, Row
+    from db.database import Database
+    from db.statement import Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,7 @@ class Store:
     async def message(self, tenant: str, message_id: str) -> StoredMessage | None:
         """One message of this tenant."""
         row = await self._db.fetch_one(load("message"), (tenant, message_id), idempotent=True)
-        return StoredMessage(*row[:8], PRIORITIES[row[8] - 1], *row[9:23], _usage(row[23:])) if row else None
+        return _stored(row) if row else None
 
     async def forget_keys(self) -> int:
         """Delete idempotency keys older than 30 days."""
@@ -228,7 +229,13 @@ class Store:
 
 
 def _outcome(row: Row) -> Outcome:
-    return Outcome(*row[:5], quota=_usage(row[5:9]), waived=tuple(row[9] or ()))
+    outcome, message_id, status, expected_at, ahead, *quota, waived = row
+    return Outcome(outcome, message_id, status, expected_at, ahead, _usage(tuple(quota)), tuple(waived or ()))
+
+
+def _stored(row: Row) -> StoredMessage:
+    values: Row = (*row[:8], PRIORITIES[row[8] - 1], *row[9:23], _usage(row[23:]))
+    return StoredMessage(*values)
 
 
 def _usage(row: Row) -> Usage | None:

@@ -57,6 +57,10 @@ class Hooks:
         self._clock, self._zone, self._timeout, self._trace = clock, zone, timeout, trace
         self._answer = self._called if trace is None else self._traced
 
+    def implements(self, hook: str) -> bool:
+        """Whether any plugin here has this hook: lets callers skip what nobody would see."""
+        return hook in self._calls or hook in self._wrappers
+
     async def first(self, hook: str, **arguments: Any) -> tuple[str, Any] | None:
         """The first answer that is not None. Raises PluginFailed at the first failure, or what `PASSES` lets
         through."""

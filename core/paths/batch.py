@@ -140,7 +140,8 @@ def _masks(candidates: Sequence[Candidate]) -> dict[tuple[str, str], tuple[int, 
     masks: dict[tuple[str, str], tuple[int, int]] = {}
     for c in candidates:
         mask = 0
-        for decision in (*c.verdict.waived_when, *c.verdict.quotas):
+        conditional: tuple[Exempt | Quota, ...] = (*c.verdict.waived_when, *c.verdict.quotas)
+        for decision in conditional:
             mask |= _mask(decision)
         if mask:
             subject = (c.message.tenant, c.message.to)

@@ -221,7 +221,7 @@ BEGIN
       IF quota_active[q] AND result[n] = 'queued' THEN
         slot := quota_slot[q];
         used := CASE WHEN slot > 0 THEN daily_count[slot] ELSE counter_used[-slot] END;
-        IF used + quota_cost[q] > quota_limit[q] THEN
+        IF quota_limit[q] - used < quota_cost[q] THEN
           result[n] := 'over';
           told[n] := q;
           told_used[n] := used;

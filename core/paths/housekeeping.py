@@ -1,0 +1,72 @@
+"""What time does to messages: they expire, their process dies, their keys grow old."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from core.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from core.clock import Clock
+    from core.model import StatusChange
+    from core.paths.statuses import Statuses
+    from db.store import Store
+
+log = logging.getLogger(__name__)
+
+EVERY = 1.0
+"""Seconds between two rounds of expiry."""
+
+ORPHANS_EVERY = 10
+"""Rounds between two looks for messages in flight whose process is gone."""
+
+KEYS_EVERY = 3600
+"""Rounds between two deletions of old idempotency keys."""
+
+GRACE = 10.0
+"""Seconds for which a message may be in flight before its process is asked for. A process that lost its connections
+for a moment is not yet gone."""
+
+
+class Housekeeping:
+    """Runs in every process; PostgreSQL sees to it that each row is dealt with once."""
+
+    def __init__(self, store: Store, clock: Clock, statuses: Statuses) -> None:
+        self._store, self._clock, self._statuses = store, clock, statuses
+
+    async def start(self) -> None:
+        """What was in flight when its gateway died is named before anything new is sent."""
+        self._tell(await self._store.settle_orphans(0.0))
+
+    async def run(self) -> None:
+        """For ever."""
+        number = 0
+        while True:
+            number += 1
+            await self._round(self._store.expire)
+            if number % ORPHANS_EVERY == 0:
+                await self._round(lambda: self._store.settle_orphans(GRACE))
+            if number % KEYS_EVERY == 0:
+                await self._round(self._forget_keys)
+            await self._clock.sleep(EVERY)
+
+    async def _round(self, work: Callable[[], Awaitable[list[StatusChange]]]) -> None:
+        try:
+            self._tell(await work())
+        except Unavailable as error:
+            log.warning("housekeeping waits: %s", error, extra={"action": "housekeeping.database_away"})
+
+    async def _forget_keys(self) -> list[StatusChange]:
+        await self._store.forget_keys()
+        return []
+
+    def _tell(self, changes: list[StatusChange]) -> None:
+        for change in changes:
+            log.warning(
+                "message %s of %s is %s: %s", change.message_id, change.tenant, change.status, change.cause,
+                extra={"action": f"message.{change.status}", "tenant": change.tenant, "message": change.message_id},
+            )  # fmt: skip
+            self._statuses.publish(change)

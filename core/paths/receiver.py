@@ -1,0 +1,147 @@
+"""Incoming messages, once each, to the tenant's plugins; their replies through the same door as everything else.
+
+A message is a row before anybody sees it. Whoever claims the row shows it to `on_message` and writes down what came
+of it; if that process dies, another shows it again. A reply's id is made of the message's, so that it is stored once
+all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from typing import TYPE_CHECKING, Any
+
+from core.errors import PluginFailed, Refused, Unavailable
+from core.paths.admission import SendRequest
+
+if TYPE_CHECKING:
+    from core.clock import Clock
+    from core.model import Incoming, Reply
+    from core.paths.admission import Admission
+    from core.tenants import Tenants
+    from db.store import Store
+
+log = logging.getLogger(__name__)
+
+LOOK_ROUND = 2.0
+"""Seconds between looks for messages that nobody here was told of."""
+
+_RETRY = 0.5
+_REPLIES = uuid.UUID("b3a8c6b2-5f0e-4c62-9d0a-6b1f0c8f7a11")
+"""The name space of replies' ids."""
+
+
+class Receiver:
+    """Shows incoming messages to plugins, each tenant's in order."""
+
+    def __init__(self, store: Store, clock: Clock, tenants: Tenants, admission: Admission, *, process: int) -> None:
+        self._store, self._clock, self._tenants, self._admission = store, clock, tenants, admission
+        self._process = process
+        self._news = asyncio.Event()
+        self._lanes: dict[str, asyncio.Queue[Incoming]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def wake(self) -> None:
+        """A message was stored."""
+        self._news.set()
+
+    async def run(self) -> None:
+        """Claim and dispatch, for ever."""
+        while True:
+            try:
+                while messages := await self._store.claim_incoming(self._process):
+                    for message in messages:
+                        self._dispatch(message)
+            except Unavailable as error:
+                log.warning("cannot look for incoming messages: %s", error, extra={"action": "receiver.database_away"})
+            await self._wait()
+
+    async def _wait(self) -> None:
+        try:
+            async with asyncio.timeout(LOOK_ROUND):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+        self._news.clear()
+
+    def _dispatch(self, message: Incoming) -> None:
+        if lane := self._lanes.get(message.tenant):
+            lane.put_nowait(message)
+            return
+        self._lanes[message.tenant] = lane = asyncio.Queue()
+        lane.put_nowait(message)
+        task = asyncio.create_task(self._serve(message.tenant, lane), name=f"receiver {message.tenant}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, tenant: str, lane: asyncio.Queue[Incoming]) -> None:
+        try:
+            while not lane.empty():
+                await self._handle(lane.get_nowait())
+        finally:
+            del self._lanes[tenant]
+
+    async def _handle(self, message: Incoming) -> None:
+        """Show, reply, write down: again from the start when PostgreSQL was away in between."""
+        while True:
+            try:
+                replies = await self._show(message)
+                await self._store.incoming_done(message, replies)
+            except Unavailable as error:
+                log.warning("incoming message waits: %s", error, extra={"action": "receiver.database_away"})
+                await self._clock.sleep(_RETRY)
+            except Exception:
+                log.exception("incoming message failed", extra={"action": "receiver.failed", "tenant": message.tenant})
+                return
+            else:
+                return
+
+    async def _show(self, message: Incoming) -> list[dict[str, Any]]:
+        hooks = self._tenants.hooks(message.tenant)
+        answers, failures = await hooks.collect_settled("on_message", message=message)
+        results: list[dict[str, Any]] = [{"plugin": f.plugin, "failed": str(f)} for f in failures]
+        for number, (plugin, reply) in enumerate(answers):
+            results.append({"plugin": plugin} | await self._reply(message, plugin, reply, number))
+        log.info(
+            "%s from %s for %s: %d replies",
+            message.id, message.sender, message.tenant, len(answers),
+            extra={"action": "message.received", "tenant": message.tenant},
+        )  # fmt: skip
+        return results
+
+    async def _reply(self, message: Incoming, plugin: str, reply: Reply, number: int) -> dict[str, Any]:
+        """{id} of the stored reply, or {refused, detail}. A reply to what is old news is not sent."""
+        if message.backlog:
+            return self._refused(message, plugin, "backlog", "the message was older than two minutes on arrival")
+        request = SendRequest(
+            id=str(uuid.uuid5(_REPLIES, f"{message.tenant}\n{message.id}\n{number}")),
+            number=reply.to if "@" in reply.to else f"{reply.to}@s.whatsapp.net",
+            message=reply.content,
+            reply_to=reply.reply_to,
+            mentions=tuple(m if "@" in m else f"{m}@s.whatsapp.net" for m in reply.mentions),
+            priority=reply.priority,
+            answers=message.id,
+        )
+        try:
+            return {"id": (await self._admission.send(message.tenant, None, request)).id}
+        except Refused as refused:
+            return self._refused(message, plugin, refused.code, refused.detail)
+        except PluginFailed as failed:
+            return self._refused(message, plugin, "plugin_failed", str(failed))
+
+    def _refused(self, message: Incoming, plugin: str, code: str, detail: str) -> dict[str, Any]:
+        log.warning(
+            "reply of %s to %s for %s refused: %s", plugin, message.id, message.tenant, code,
+            extra={"action": "reply.refused", "tenant": message.tenant, "plugin": plugin, "code": code},
+        )  # fmt: skip
+        return {"refused": code, "detail": detail}
+
+    async def close(self) -> None:
+        """Finish what is being shown; what was claimed and not shown is shown by another process, or at the next
+        start."""
+        for lane in self._lanes.values():
+            while not lane.empty():
+                lane.get_nowait()
+        if self._tasks:
+            await asyncio.wait(self._tasks)

@@ -1,0 +1,75 @@
+"""What becomes of messages, told to whoever waits for it and to the plugins.
+
+Plugins of one tenant are told in order, and a slow plugin keeps nobody else waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.model import StatusChange
+    from core.tenants import Tenants
+
+log = logging.getLogger(__name__)
+
+
+class Statuses:
+    """Publishes StatusChanges within this process."""
+
+    def __init__(self, tenants: Tenants) -> None:
+        self._tenants = tenants
+        self._waiters: dict[str, set[asyncio.Event]] = {}
+        self._untold: dict[str, deque[StatusChange]] = {}
+        self._tellers: set[asyncio.Task[None]] = set()
+
+    def publish(self, change: StatusChange) -> None:
+        """Tell all: at once whoever waits for this message, soon the tenant's plugins."""
+        for changed in self._waiters.get(change.message_id, ()):
+            changed.set()
+        if not self._tenants.hooks(change.tenant).implements("on_status"):
+            return
+        if (untold := self._untold.get(change.tenant)) is not None:
+            untold.append(change)
+            return
+        self._untold[change.tenant] = deque([change])
+        teller = asyncio.create_task(self._tell(change.tenant), name=f"on_status {change.tenant}")
+        self._tellers.add(teller)
+        teller.add_done_callback(self._tellers.discard)
+
+    async def _tell(self, tenant: str) -> None:
+        hooks, untold = self._tenants.hooks(tenant), self._untold[tenant]
+        try:
+            while untold:
+                await hooks.notify("on_status", change=untold.popleft())
+        finally:
+            del self._untold[tenant]
+
+    def waiter(self, message_id: str) -> Waiter:
+        """Use with `with`: an event that is set when something happens to the message in this process."""
+        return Waiter(self._waiters, message_id)
+
+    async def close(self) -> None:
+        """Let the plugins hear what has happened."""
+        if self._tellers:
+            await asyncio.wait(self._tellers)
+
+
+class Waiter:
+    """One who waits for news of one message."""
+
+    def __init__(self, waiters: dict[str, set[asyncio.Event]], message_id: str) -> None:
+        self._waiters, self._id, self._event = waiters, message_id, asyncio.Event()
+
+    def __enter__(self) -> asyncio.Event:
+        self._waiters.setdefault(self._id, set()).add(self._event)
+        return self._event
+
+    def __exit__(self, *_: object) -> None:
+        waiting = self._waiters[self._id]
+        waiting.discard(self._event)
+        if not waiting:
+            del self._waiters[self._id]

@@ -1,0 +1,32 @@
+"""What the doors of the house (HTTP, command line) are handed: no more than they need."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from core.clock import Clock
+    from core.paths.admission import Admission
+    from core.paths.outbound import Outbound
+    from core.settings import Settings
+    from core.tenants import Tenants
+    from core.transport.base import SessionStatus
+    from db.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """One running gateway, as a door sees it. `session_of(tenant)` tells its WhatsApp session's state; `ready()` is
+    a list of what keeps the gateway from working, empty when nothing does."""
+
+    settings: Settings
+    store: Store
+    tenants: Tenants
+    admission: Admission
+    outbound: Outbound
+    clock: Clock
+    session_of: Callable[[str], SessionStatus]
+    ready: Callable[[], Awaitable[list[str]]]
