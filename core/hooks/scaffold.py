@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import keyword
 import sys
-from pathlib import Path
 from string import Template
+from typing import TYPE_CHECKING
 
 from core.errors import CommandError
 from core.hooks.discovery import BUILT_INS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PLUGIN = Template('''"""$name: accept messages only while somebody is there to read the answers.
 
