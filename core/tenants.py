@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from core.model import Principal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from core.clock import Clock
     from core.hooks.dispatch import Hooks
     from core.hooks.registry import GatewayFor, Plugins
@@ -32,27 +34,42 @@ def new_key() -> str:
 class Tenants:
     """Who they are and what holds for them."""
 
-    def __init__(self, store: Store, settings: Settings, plugins: Plugins, gateway_for: GatewayFor, clock: Clock):
+    def __init__(  # noqa: PLR0913 - the composition root hands everything over once
+        self,
+        store: Store,
+        settings: Settings,
+        plugins: Plugins,
+        gateway_for: GatewayFor,
+        clock: Clock,
+        *,
+        hears: Callable[[], bool],
+    ) -> None:
+        """`hears`: whether this process is told of changes to api_keys at present."""
+        self._hears = hears
         self._store, self._settings, self._plugins = store, settings, plugins
         self._gateway_for, self._clock = gateway_for, clock
         self._digests: dict[str, str] = {}
-        self._trusted = False
+        self._trusted, self._changes = False, 0
         self._hooks: dict[str, Hooks] = {}
         self.service_hooks = plugins.compile_service(gateway_for, clock, settings)
 
     async def load(self) -> None:
-        """Read all keys; from now on changes are expected to be heard of."""
-        self._digests = await self._store.keys()
-        self._trusted = True
+        """Read all keys, again if they change meanwhile. Raises Unavailable."""
+        while True:
+            seen, digests = self._changes, await self._store.keys()
+            if seen == self._changes:
+                self._digests, self._trusted = digests, True
+                return
 
     def distrust(self) -> None:
-        """Changes may have been missed: ask the table until the next `load`."""
+        """Keys have changed: ask the table until the next `load` is done."""
         self._trusted = False
+        self._changes += 1
 
     async def find_key(self, api_key: str) -> Principal | None:
-        """Whose key this is. Asks the table when the snapshot does not know."""
+        """Whose key this is. Asks the table when the snapshot does not know, or may not be trusted."""
         digest = key_digest(api_key)
-        tenant = self._digests.get(digest) if self._trusted else None
+        tenant = self._digests.get(digest) if self._trusted and self._hears() else None
         if tenant is None:
             tenant = await self._store.tenant_of_key(digest)
         return Principal(tenant=tenant, name=tenant, key=digest) if tenant else None

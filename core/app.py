@@ -1,0 +1,250 @@
+"""The composition root: builds everything, owns the tasks and the order of shutdown.
+
+Gateway.open      database, plugins, paths: enough for a command that does one thing
+Gateway.serve     the listener, the sender, the receiver, housekeeping and HTTP, until told to stop
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from typing import TYPE_CHECKING
+
+import aiohttp
+from aiohttp import web
+
+from core.capabilities import PluginData, PluginSend
+from core.clock import Clock
+from core.errors import Unavailable
+from core.hooks.gateway import Gateway as PluginGateway
+from core.hooks.watchdog import Watchdog
+from core.model import StatusChange
+from core.paths.admission import Admission
+from core.paths.batcher import Batcher
+from core.paths.housekeeping import Housekeeping
+from core.paths.outbound import Outbound
+from core.paths.receiver import Receiver
+from core.paths.sender import Sender
+from core.paths.statuses import Statuses
+from core.services import Services
+from core.tenants import Tenants
+from core.transport.base import SessionStatus
+from core.transport.dry_run import DryRun
+from core.web import make_app
+from db.database import Database
+from db.listen import Listener
+from db.migrate import migrate
+from db.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Coroutine
+    from typing import Any
+
+    from core.hooks.registry import Plugins
+    from core.model import Outgoing, Principal
+    from core.settings import Settings
+    from core.transport.base import Transport
+
+log = logging.getLogger(__name__)
+
+KEYS, OUTBOX, INCOMING = "gapura_keys", "gapura_outbox", "gapura_incoming"
+"""Channels: keys changed; something was queued by a process that does not send (payload: the tenant); a message came
+in."""
+
+NO_WHATSAPP = SessionStatus(
+    "unpaired",
+    "this version sends through transport: dry_run only; messages for WhatsApp wait in the queue until they expire",
+)
+
+_SHUTDOWN = 8.0
+"""Seconds for requests under way to end."""
+
+
+class Gateway:
+    """One process's gateway. Make it with `open`."""
+
+    def __init__(self, settings: Settings, plugins: Plugins, database: Database, http: aiohttp.ClientSession) -> None:
+        self.settings, self.plugins, self.database = settings, plugins, database
+        self.clock, self.process = Clock(), secrets.randbelow(2**31 - 1) + 1
+        self._http = http
+        self.store = Store(database)
+        self.dry_run = DryRun(self.clock)
+        self.tenants = Tenants(
+            self.store, settings, plugins, self._for_plugin, self.clock, hears=lambda: self.listener.connected
+        )
+        self.statuses = Statuses(self.tenants)
+        self.batcher = Batcher(self.store, self.clock, self.statuses.publish)
+        self.admission = Admission(
+            self.store,
+            self.tenants,
+            self.batcher,
+            self.clock,
+            expectable=lambda tenant: self.session_of(tenant).state == "connected",
+            on_admitted=self._admitted,
+        )
+        self.outbound = Outbound(self.store, self.clock, self.statuses)
+        self.sender = Sender(
+            self.store,
+            self.clock,
+            self.statuses,
+            self.transport_of,
+            process=self.process,
+            may_send=lambda: self.listener.connected and not self.batcher.doubtful,
+        )
+        self.receiver = Receiver(self.store, self.clock, self.tenants, self.admission, process=self.process)
+        self.housekeeping = Housekeeping(self.store, self.clock, self.statuses)
+        self.listener = Listener(
+            database.url,
+            {KEYS: self._keys_changed, OUTBOX: self.sender.wake, INCOMING: lambda _: self.receiver.wake()},
+            on_connected=self._listening,
+            session_sql=[("SELECT pg_advisory_lock(process_class(), %s)", (self.process,))],
+        )
+        self._keys_reader: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._serving = False
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def open(cls, settings: Settings, plugins: Plugins, url: str) -> AsyncIterator[Gateway]:
+        """Connect, bring the schema up to date, build. Raises DatabaseUnavailable, CommandError or ConfigError."""
+        database = await Database.open(url)
+        try:
+            for name in await migrate(database):
+                log.info("schema: %s applied", name, extra={"action": "database.migrated"})
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
+                yield cls(settings, plugins, database, http)
+        finally:
+            await database.close()
+
+    def services(self) -> Services:
+        """What a door is handed."""
+        return Services(
+            settings=self.settings,
+            store=self.store,
+            tenants=self.tenants,
+            admission=self.admission,
+            outbound=self.outbound,
+            clock=self.clock,
+            session_of=self.session_of,
+            ready=self._unready,
+        )
+
+    def session_of(self, tenant: str) -> SessionStatus:
+        """The state of the tenant's WhatsApp session."""
+        transport = self.transport_of(tenant)
+        return transport.status(tenant) if transport else NO_WHATSAPP
+
+    def transport_of(self, tenant: str) -> Transport | None:
+        """What sends the tenant's messages from this process."""
+        return self.dry_run if self.settings.tenant(tenant).transport == "dry_run" else None
+
+    async def serve(
+        self,
+        host: str,
+        port: int,
+        announce: Callable[[str], None],
+        stop: asyncio.Event,
+        *side_tasks: Coroutine[Any, Any, Any],
+    ) -> None:
+        """Work until `stop` is set; `announce` is told the URL when everything is ready. A side task that ends, ends
+        the gateway with its error."""
+        watchdog = Watchdog(asyncio.get_running_loop())
+        async with asyncio.TaskGroup() as group:
+            named = {"listener": self.listener.run()} | {task.__name__: task for task in side_tasks}
+            tasks = [group.create_task(work, name=name) for name, work in named.items()]
+            runner: web.AppRunner | None = None
+            watchdog.start()
+            try:
+                await self._begin(group, tasks)
+                runner = await self._listen_http(host, port)
+                announce(f"http://{_bracketed(host)}:{runner.addresses[0][1]}")
+                await stop.wait()
+            finally:
+                watchdog.stop()
+                await self._end(runner)
+                for task in tasks:
+                    task.cancel()
+
+    async def _begin(self, group: asyncio.TaskGroup, tasks: list[asyncio.Task[Any]]) -> None:
+        while not self.listener.connected:
+            await self.clock.sleep(0.01)
+        self._serving = True
+        await self.housekeeping.start()
+        await self.tenants.service_hooks.notify("startup")
+        for work in (self.sender.run, self.receiver.run, self.housekeeping.run):
+            tasks.append(group.create_task(work(), name=work.__qualname__))
+
+    async def _listen_http(self, host: str, port: int) -> web.AppRunner:
+        runner = web.AppRunner(make_app(self.services()), access_log=None, shutdown_timeout=_SHUTDOWN)
+        await runner.setup()
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        return runner
+
+    async def _end(self, runner: web.AppRunner | None) -> None:
+        """No new requests; those under way end; what is in flight is sent and recorded; plugins hear of it all."""
+        log.info("stopping", extra={"action": "service.stopping"})
+        self._stopping = True
+        if runner is not None:
+            await runner.cleanup()
+        await self.batcher.close()
+        await self.sender.close()
+        await self.receiver.close()
+        await self.statuses.close()
+        if self._serving:
+            await self.tenants.service_hooks.notify("shutdown")
+
+    async def _listening(self) -> None:
+        """The listener is connected (again): make good what may have been missed."""
+        await self.batcher.withdraw()
+        await self.tenants.load()
+        if self._serving:
+            self.sender.hold()
+            self.receiver.wake()
+
+    def _keys_changed(self, _: str) -> None:
+        self.tenants.distrust()
+        if self._keys_reader is None or self._keys_reader.done():
+            self._keys_reader = asyncio.create_task(self._read_keys(), name="keys")
+
+    async def _read_keys(self) -> None:
+        # While PostgreSQL is away the snapshot stays distrusted, and the next connection reads it.
+        with contextlib.suppress(Unavailable):
+            await self.tenants.load()
+
+    async def _unready(self) -> list[str]:
+        reasons = []
+        if self._stopping:
+            reasons.append("stopping")
+        if not self.listener.connected:
+            reasons.append("not listening to PostgreSQL")
+        if not await self.database.ping():
+            reasons.append("PostgreSQL does not answer")
+        return reasons
+
+    def _admitted(self, message: Outgoing) -> None:
+        if not self._serving:
+            return
+        self.sender.wake(message.tenant)
+        self.statuses.publish(
+            StatusChange(
+                tenant=message.tenant, message_id=message.id, to=message.to, status="queued", at=self.clock.now()
+            )
+        )
+
+    def _for_plugin(self, plugin: str, tenant: str | None) -> PluginGateway:
+        return PluginGateway(
+            send=PluginSend(lambda: self.admission, tenant),
+            http=self._http,
+            store=PluginData(self.store, tenant, plugin),
+            log=logging.getLogger(f"plugin.{plugin}"),
+            find_key=self._find_key,
+        )
+
+    async def _find_key(self, api_key: str) -> Principal | None:
+        return await self.tenants.find_key(api_key)  # late: plugins are compiled while `tenants` is being made
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
