@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from textwrap import dedent
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from core.clock import Clock
-from core.hooks.dispatch import Hooks, Trace
 from core.hooks.gateway import Gateway
 from core.hooks.registry import Plugins
 from core.model import AuthRequest, Incoming, Outgoing, Principal
 from core.settings import TenantSettings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from core.hooks.dispatch import Hooks, Trace
 
 NOON = datetime(2026, 1, 5, 5, 0, tzinfo=UTC)
 """Noon in Jakarta."""

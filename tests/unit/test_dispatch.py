@@ -1,4 +1,4 @@
-"""Plugins are called in order and in time; a failure is kept to the plugin that failed, and what it means depends on the hook."""
+"""Plugins are called in order and in time; a failure is kept to the plugin that failed."""
 
 import asyncio
 import logging
@@ -57,7 +57,7 @@ async def test_order_is_tryfirst_yaml_trylast(make: Make) -> None:
 
 
 async def test_def_and_async_def_are_equal(make: Make) -> None:
-    """Both are awaited where they need it; None says nothing; lists are flattened; each answer has its plugin's name."""
+    """None says nothing; lists are flattened; each answer has its plugin's name."""
     hooks = make(
         one="@hookimpl\nasync def admit():\n    await asyncio.sleep(0)\n    return [Quota(1), Exempt(('x',))]\n",
         two="@hookimpl\ndef admit(): return None\n",

@@ -1,4 +1,4 @@
-"""The configuration directory is read strictly: one clear message with file and path, or settings that can be relied on."""
+"""The configuration is read strictly: one clear message with file and path, or settings to rely on."""
 
 import os
 from pathlib import Path
