@@ -128,10 +128,11 @@ class Database:
         return (await self._statement(sql, params, idempotent)).count
 
     async def ping(self) -> bool:
-        """Whether PostgreSQL answers now; never raises, and takes about a second at most when nobody listens."""
+        """Whether PostgreSQL answers within two seconds; never raises."""
         try:
-            await self.fetch("SELECT 1", idempotent=True)
-        except (DatabaseUnavailable, StatementTimeout):
+            async with asyncio.timeout(2):
+                await self.fetch("SELECT 1", idempotent=True)
+        except (TimeoutError, DatabaseUnavailable, StatementTimeout):
             return False
         return True
 

@@ -17,6 +17,7 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _POLL = 0.2
-_START_WITHIN = 60.0
+_START_WITHIN = 120.0
 _LEAVE_WITHIN = 20.0
 # Processes of a postmaster that was killed may live for another moment; postgres refuses to start beside them.
 _PASSING = ("pre-existing shared memory block", "lock file", "Address already in use")
@@ -68,7 +69,7 @@ class EmbeddedPostgres:
     """The server under `<data>/pg18`. `settings` are PostgreSQL's own and win over SETTINGS."""
 
     def __init__(self, data: Path, settings: Mapping[str, str] | None = None) -> None:
-        self._cluster = Cluster(data.absolute())
+        self._cluster = Cluster(data.resolve())
         self._settings = {**SETTINGS, **(settings or {})}
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -137,7 +138,7 @@ class EmbeddedPostgres:
             self._create()
         if self._cluster.predecessor() is None and self._cluster.port_is_taken():
             self._cluster.use_another_port()
-        for _ in self._launch():
+        for _ in self._launch(_START_WITHIN):
             time.sleep(0.02)
         _make_database(self._server())
 
@@ -177,25 +178,23 @@ class EmbeddedPostgres:
             self._cluster.parent.chmod(0o711)
         self._cluster.create(initdb, identity.give, sync=self._settings.get("fsync") != "off")
 
-    def _launch(self) -> Iterator[None]:
+    def _launch(self, within: float = math.inf) -> Iterator[None]:
         """Start postgres and see it ready. Yields where the caller should wait a moment, so that both a blocking and an
-        asynchronous caller can drive it. CommandError when it ends at once or takes too long."""
-        deadline = time.monotonic() + _START_WITHIN
+        asynchronous caller can drive it. CommandError when it ends at once, or is not ready `within` seconds: recovery
+        after a crash can take long, and ended in the middle it would begin anew."""
+        started = time.monotonic()
         while True:
             yield from self._wait_for_predecessor()
             since = time.time()
             process = self._process = self._spawn()
             while process.poll() is None and not self._cluster.is_ready(process.pid, since):
-                if time.monotonic() > deadline:
-                    _end(process)
-                    raise CommandError(
-                        f"PostgreSQL is not ready after {_START_WITHIN:g} s:\n{self._cluster.last_words()}"
-                    )
+                if time.monotonic() > started + within:
+                    raise CommandError(f"PostgreSQL is not ready after {within:g} s:\n{self._cluster.last_words()}")
                 yield
             if process.poll() is None:
                 return
             words = self._cluster.last_words()
-            if time.monotonic() > deadline - _START_WITHIN + _LEAVE_WITHIN or not any(p in words for p in _PASSING):
+            if time.monotonic() > started + _LEAVE_WITHIN or not any(sign in words for sign in _PASSING):
                 raise CommandError(f"PostgreSQL ended at once (status {process.returncode}):\n{words}{_hint(words)}")
             yield
 

@@ -265,6 +265,7 @@ async def test_a_server_that_vanished_silently_is_given_up(open_database: Open, 
             await db.fetch("SELECT 1")
         assert caught.value.uncertain
         assert await backend(db) != pid
+        assert await db.ping()
     finally:
         os.kill(pid, signal.SIGCONT)
 
@@ -297,17 +298,20 @@ async def test_a_refused_setting_leaks_no_session(
     await eventually(lambda: not administrator.sessions("gapura"))
 
 
-async def test_a_name_with_two_addresses_is_tried_one_by_one(
-    open_database: Open, empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+async def test_addresses_are_tried_one_by_one(
+    open_database: Open, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """localhost is ::1 and 127.0.0.1: a first address where nobody listens must not make the connection hang."""
+    """localhost may be two addresses: a first one where nobody listens must not make the connection hang. A name's
+    addresses and a URL's list of hosts are alike."""
 
     async def two(name: str) -> list[str]:
-        return ["127.0.0.99", "127.0.0.1"]
+        return ["127.0.0.99", "127.0.0.1"] if name == "somewhere" else [name]
 
     monkeypatch.setattr("db.connection._look_up", two)
-    db = await open_database(empty_database_url.replace("127.0.0.1", "localhost"))
-    assert await db.ping()
+    place = urlsplit(str(own_postgres.url)).netloc.partition("@")[2]
+    for hosts in (place.replace("127.0.0.1", "somewhere"), f"{place.replace('0.1', '0.99')},{place}"):
+        db = await open_database(str(own_postgres.url).replace(place, hosts))
+        assert await db.fetch("SELECT 1") == [(1,)]
 
 
 async def test_closing_ends_what_is_under_way(open_database: Open, administrator: Administrator) -> None:
@@ -470,18 +474,19 @@ async def test_a_transaction_may_have_its_own_timeout(open_database: Open) -> No
 # -- secrets ----------------------------------------------------------------------------------------------------------
 
 
-async def test_the_password_is_in_no_text(open_database: Open, empty_database_url: str) -> None:
+async def test_the_password_is_in_no_text(open_database: Open, own_postgres: EmbeddedPostgres) -> None:
     """Neither repr nor any error quotes the password, right or wrong, nor a URL that is none."""
-    db = await open_database()
-    password = str(urlsplit(empty_database_url).password)
-    assert db.url == empty_database_url
+    url = str(own_postgres.url)
+    db = await open_database(url)
+    password = str(urlsplit(url).password)
+    assert db.url == url
     assert password not in repr(db)
     with pytest.raises(DatabaseUnavailable) as refused:
-        await open_database(empty_database_url.replace(password, "wrongwrong"))
+        await open_database(url.replace(password, "wrongwrong"))
     assert "wrongwrong" not in str(refused.value)
-    for url in ("postgres//me:hushhush@here", "host=here password=hushhush"):
+    for no_url in ("postgres//me:hushhush@here", "host=here password=hushhush"):
         with pytest.raises(CommandError) as bad:
-            await open_database(url)
+            await open_database(no_url)
         assert "hushhush" not in str(bad.value)
     with pytest.raises(DatabaseUnavailable) as no_port:
         await open_database("postgres://me:hushhush@127.0.0.1:port/x")

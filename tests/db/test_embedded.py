@@ -18,6 +18,7 @@ import pytest
 
 from core.errors import CommandError
 from db import cluster, identity
+from db.database import Database
 from db.embedded import EmbeddedPostgres
 from tests.conftest import FAST
 from tests.db.eventually import eventually, eventually_now
@@ -172,6 +173,17 @@ def test_a_port_that_somebody_took_is_replaced(own_postgres: EmbeddedPostgres) -
     assert other != url
     assert own_postgres.url == other
     assert answers(other)
+
+
+async def test_a_statement_nobody_waits_for_is_ended(own_postgres: EmbeddedPostgres) -> None:
+    """A client that left in the middle of a statement does not keep the server busy until its statement_timeout."""
+    db = await Database.open(str(own_postgres.url), statement_timeout=600, connect_timeout=10)
+    running = "SELECT pid FROM pg_stat_activity WHERE query LIKE '%sleep(599)%' AND pid <> pg_backend_pid()"
+    task = asyncio.create_task(db.fetch("SELECT pg_sleep(599)"))
+    await eventually(lambda: ask(own_postgres.url, running))
+    task.cancel()
+    await eventually(lambda: not ask(own_postgres.url, running))
+    await db.close()
 
 
 # -- dying ------------------------------------------------------------------------------------------------------------
