@@ -1,7 +1,7 @@
 """A gap of changing length between a tenant's sends, as a person's thumbs would leave.
 
 `pace` is asked when a message is accepted, because the caller is promised a time; of all plugins' answers the largest
-holds, counted from the tenant's previous send. `Exempt(("delay",))`, as the whitelist says it, waives this plugin's answer.
+holds, counted from the tenant's previous send. `Exempt(("delay",))`, as the whitelist says it, waives this plugin's.
 """
 
 import random

@@ -1,6 +1,5 @@
 """Plugins are found, checked and refused with words before the first message arrives."""
 
-import importlib.metadata
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,10 +124,17 @@ def test_finds_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (info.name, info.origin, info.hooks) == ("acme_pace", "entry point of acme", ("pace",))
 
 
-def test_asks_importlib_for_its_own_group() -> None:
-    """The group exists in importlib's world, even when nothing is in it."""
-    assert list(importlib.metadata.entry_points(group="gapura-nothing")) == []
-    assert len(Plugins.load(None).found) >= 4
+def test_finds_a_package_as_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through importlib's own metadata; `entry_points=False` looks away."""
+    installed = tmp_path / "gapura_acme-1.0.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: gapura-acme\nVersion: 1.0\n")
+    (installed / "entry_points.txt").write_text("[gapura]\nacme_hours = gapura_acme_hours\n")
+    (tmp_path / "gapura_acme_hours.py").write_text("from core import hookimpl\n@hookimpl\ndef admit(): return None\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    info = {plugin.name: plugin for plugin in Plugins.load(None).info()}
+    assert info["acme_hours"].origin == "entry point of gapura-acme"
+    assert "acme_hours" not in Plugins.load(None, entry_points=False).found
 
 
 def test_refuses_an_entry_point_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
