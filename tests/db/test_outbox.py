@@ -1,0 +1,279 @@
+"""What leaves the outbox, when and in which order; and what comes back when it does not leave."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core.model import PRIORITIES, Outgoing, StatusChange
+from core.outbox import Claimed, Wait
+from tests.db.candidates import KEY, Door, candidate, limited
+
+if TYPE_CHECKING:
+    from db.database import Database
+
+
+@pytest.fixture
+async def door(db: Database) -> Door:
+    door = Door(db)
+    await door.store.add_tenant("shop", KEY)
+    return door
+
+
+async def test_unpaced_messages_go_by_priority_and_then_in_order(door: Door) -> None:
+    """Urgent before normal before bulk; within one, first come first served."""
+    order = ["bulk", "normal", "urgent", "bulk", "normal", "urgent"]
+    outcomes = await door.admit(*(candidate(f"62811{i}", priority=p) for i, p in enumerate(order)))
+    went = []
+    while message := await door.claim():
+        went.append(message.id)
+        await door.sent(message)
+    assert went == [outcomes[i].message_id for i in (2, 5, 1, 4, 0, 3)]
+    await door.check_books()
+
+
+async def test_an_urgent_message_goes_next_past_a_thousand_bulk_ones(door: Door) -> None:
+    """And is told so: nobody ahead of it."""
+    for _ in range(4):
+        await door.admit(*(candidate(f"62{i:09}", priority="bulk", gap=60) for i in range(250)))
+    first = await door.claim()
+    assert first is not None
+    [urgent] = await door.admit(candidate("628999", priority="urgent", gap=0.001))
+    assert urgent.ahead == 0
+    await asyncio.sleep(0.01)
+    following = await door.claim()
+    assert following is not None
+    assert following.id == urgent.message_id
+    await door.check_books()
+
+
+async def test_two_messages_to_one_recipient_are_never_in_flight_together(door: Door) -> None:
+    """The second waits for the first one's end; another recipient's goes meanwhile."""
+    first, second, other = await door.admit(candidate("628111"), candidate("628111"), candidate("628222"))
+    one, two, three = await door.claim(), await door.claim(), await door.claim()
+    assert one is not None
+    assert two is not None
+    assert (one.id, two.id, three) == (first.message_id, other.message_id, None)
+    await door.sent(one)
+    three = await door.claim()
+    assert three is not None
+    assert three.id == second.message_id
+
+
+async def test_a_waived_message_does_not_overtake_an_earlier_one_to_the_same_recipient(door: Door) -> None:
+    """The number was whitelisted in between: order per recipient is kept all the same."""
+    [paced] = await door.admit(candidate("628111", gap=0.05))
+    [waived] = await door.admit(candidate("628111"))
+    went = []
+    for _ in range(200):
+        if message := await door.claim():
+            went.append(message.id)
+            await door.sent(message)
+        await asyncio.sleep(0.002)
+        if len(went) == 2:
+            break
+    assert went == [paced.message_id, waived.message_id]
+
+
+async def test_the_gap_is_kept_between_two_paced_sends_also_by_two_processes(door: Door) -> None:
+    """A second claim says how long to wait, whoever asks."""
+    await door.admit(candidate("628111", gap=30), candidate("628222", gap=30))
+    assert isinstance(await door.store.claim("shop", 1), Claimed)
+    waiting = await door.store.claim("shop", 2)
+    assert isinstance(waiting, Wait)
+    assert 25 < waiting.seconds <= 30
+
+
+async def test_unpaced_messages_neither_wait_nor_make_others_wait(door: Door) -> None:
+    """A whitelisted number is sent to at once, and the promise to the others stands."""
+    await door.admit(candidate("628111", gap=30))
+    assert await door.claim() is not None
+    [paced, free] = await door.admit(candidate("628222", gap=30), candidate("628333"))
+    message = await door.claim()
+    assert message is not None
+    assert message.id == free.message_id
+    waiting = await door.store.claim("shop", 1)
+    assert isinstance(waiting, Wait)
+    assert paced.expected_at is not None
+    promised = (paced.expected_at - datetime.now(UTC)).total_seconds()
+    assert abs(promised - waiting.seconds) < 1
+
+
+async def test_the_promise_adds_the_gaps_of_all_who_stand_before(door: Door) -> None:
+    """expected_at: now for the first of an idle line, then each one's gap later; an urgent one comes in between."""
+    outcomes = await door.admit(*(candidate(f"62811{i}", gap=gap) for i, gap in enumerate([4, 3, 2])))
+    [urgent] = await door.admit(candidate("628999", gap=5, priority="urgent"))
+    [last] = await door.admit(candidate("628998", gap=1))
+    start = outcomes[0].expected_at
+    assert start is not None
+    offsets = [(o.expected_at - start).total_seconds() if o.expected_at else None for o in (*outcomes, urgent, last)]
+    assert offsets[:3] == [0, 3, 5]
+    assert offsets[4] == pytest.approx(5 + 5 + 1, abs=0.01)
+    assert [o.ahead for o in (*outcomes, urgent, last)] == [0, 1, 2, 0, 4]
+
+
+async def test_promises_are_kept_to_the_millisecond_along_a_line(door: Door) -> None:
+    """Slots, not moments: claiming late now and then does not push the rest of the line back."""
+    outcomes = await door.admit(*(candidate(f"62811{i}", gap=0.05) for i in range(10)))
+    claimed: dict[str, datetime] = {}
+    while len(claimed) < 10:
+        result = await door.store.claim("shop", 1)
+        if isinstance(result, Claimed):
+            claimed[result.message.id] = datetime.now(UTC)
+            await door.sent(result.message)
+        elif isinstance(result, Wait):
+            await asyncio.sleep(result.seconds + 0.01)
+    [(slot,)] = await door.db.fetch("SELECT paced_at FROM lines")
+    assert outcomes[-1].expected_at is not None
+    assert abs((slot - outcomes[-1].expected_at).total_seconds()) < 0.002
+    assert all(claimed[o.message_id] >= o.expected_at for o in outcomes if o.expected_at)
+
+
+async def test_a_message_is_not_sent_before_its_send_at(door: Door) -> None:
+    """It stands in nobody's way, and the sender is told when to look again."""
+    later = datetime.now(UTC) + timedelta(seconds=30)
+    [scheduled, now] = await door.admit(candidate("628111", send_at=later), candidate("628222"))
+    message = await door.claim()
+    assert message is not None
+    assert message.id == now.message_id
+    waiting = await door.store.claim("shop", 1)
+    assert isinstance(waiting, Wait)
+    assert 20 < waiting.seconds <= 30
+    assert scheduled.expected_at is not None
+    assert abs((scheduled.expected_at - later).total_seconds()) < 0.01
+
+
+async def test_an_expired_message_never_goes_says_so_and_returns_its_count(door: Door) -> None:
+    """It is `expired` with its cause, and neither its counter nor its place in the line is taken any more."""
+    [outcome] = await door.admit(candidate(said=limited(3), gap=2, lifetime=0.001))
+    await asyncio.sleep(0.01)
+    assert await door.claim() is None
+    [change] = await door.store.expire()
+    assert (change.message_id, change.status) == (outcome.message_id, "expired")
+    message = await door.store.message("shop", outcome.message_id)
+    assert message is not None
+    assert (message.status, message.cause) == ("expired", "not_sent_in_time")
+    assert await door.counted() == 0
+    await door.check_books()
+
+
+async def test_cancelling_returns_the_count_once(door: Door) -> None:
+    """The second time, another tenant's time, and the time after sending change nothing."""
+    [outcome] = await door.admit(candidate(said=limited(3), gap=2))
+    assert await door.store.cancel("bank", outcome.message_id) is None
+    first = await door.store.cancel("shop", outcome.message_id)
+    second = await door.store.cancel("shop", outcome.message_id)
+    assert first is not None
+    assert first[1] is not None
+    assert second == ("cancelled", None)
+    assert await door.counted() == 0
+    await door.check_books()
+
+
+async def test_what_failed_before_it_left_returns_its_count_and_what_may_have_left_does_not(door: Door) -> None:
+    """`failed` gives back, `unknown` keeps."""
+    for status, gives_back, left in (("failed", True, 0), ("unknown", False, 1)):
+        await door.admit(candidate(said=limited(9)))
+        message = await door.claim()
+        assert message is not None
+        change = StatusChange(
+            tenant="shop", message_id=message.id, to=message.to, status=status, at=datetime.now(UTC), cause="why"
+        )
+        assert await door.store.record(change, gives_back=gives_back) is not None
+        assert await door.counted() == left
+
+
+async def test_a_message_in_flight_of_a_dead_process_becomes_unknown_and_of_a_living_one_stays(
+    door: Door, db: Database
+) -> None:
+    """A process lives as long as its connection holds its advisory lock."""
+    await door.admit(candidate("628111"), candidate("628222"))
+    async with db.transaction() as alive:
+        await alive.fetch("SELECT pg_advisory_xact_lock(process_class(), 7)")
+        await door.store.claim("shop", 7)
+        await door.store.claim("shop", 8)
+        [settled] = await door.store.settle_orphans(0)
+        assert (settled.to, settled.status) == ("628222", "unknown")
+    [settled] = await door.store.settle_orphans(0)
+    assert settled.to == "628111"
+    message = await door.store.message("shop", settled.message_id)
+    assert message is not None
+    assert (message.status, message.cause) == ("unknown", "gateway_died")
+
+
+async def test_late_news_settle_an_unknown_message(door: Door) -> None:
+    """A gateway that was only cut off from PostgreSQL knows better than the one that gave it up."""
+    await door.admit(candidate())
+    message = await door.claim()
+    assert message is not None
+    await door.store.settle_orphans(0)
+    await door.sent(message)
+    assert await door.statuses() == {"sent": 1}
+
+
+async def test_withdrawn_messages_never_go_and_free_their_keys(door: Door) -> None:
+    """Their callers heard 503: the same key is a new request."""
+    [outcome] = await door.admit(candidate(said=limited(1), client_ref="k"))
+    [change] = await door.store.withdraw([outcome.message_id])
+    assert (change.status, change.cause) == ("expired", "answered_503")
+    assert await door.claim() is None
+    [again] = await door.admit(candidate(said=limited(1), client_ref="k"))
+    assert again.outcome == "queued"
+
+
+async def test_removing_a_tenant_deletes_key_whitelist_and_login_and_keeps_messages(door: Door) -> None:
+    """What is queued is cancelled; another tenant's rows stay."""
+    await door.store.add_tenant("bank", "sha256:" + "1" * 64)
+    await door.store.whitelist_add("bank", "628111")
+    await door.store.whitelist_add("shop", "628111")
+    await door.db.execute("INSERT INTO auth_creds VALUES ('shop', '{}'), ('bank', '{}')")
+    await door.db.execute("INSERT INTO auth_keys (tenant_id, key) VALUES ('shop', 'k'), ('bank', 'k')")
+    await door.admit(candidate(said=limited(3)))
+    assert await door.store.remove_tenant("shop")
+    assert not await door.store.remove_tenant("shop")
+    assert await door.statuses() == {"cancelled": 1}
+    for table in ("api_keys", "whitelist", "auth_creds", "auth_keys"):
+        assert await door.db.fetch(f"SELECT tenant_id FROM {table}") == [("bank",)]
+
+
+async def test_books_are_right_after_any_history(door: Door) -> None:
+    """1,000 random admissions, claims, records, cancellations, expiries and withdrawals: lines and counters are what
+    the rows say."""
+    rng = random.Random(11)
+    in_flight: list[Outgoing] = []
+    known: list[str] = []
+    for _ in range(250):
+        batch = [
+            candidate(
+                f"62811{rng.randint(0, 5)}",
+                said=limited(rng.choice([2, 50])),
+                gap=rng.choice([0, 0, 0.001, 0.5]),
+                priority=rng.choice(PRIORITIES),
+                lifetime=rng.choice([0.001, 60]),
+                send_at=rng.choice([None, datetime.now(UTC) + timedelta(seconds=rng.choice([0.01, 60]))]),
+                client_ref=rng.choice([None, f"key-{rng.randint(0, 40)}"]),
+            )
+            for _ in range(rng.randint(1, 4))
+        ]
+        known += [o.message_id for o in await door.admit(*batch) if o.outcome == "queued"]
+        if message := await door.claim():
+            in_flight.append(message)
+        if in_flight and rng.random() < 0.7:
+            message = in_flight.pop(rng.randrange(len(in_flight)))
+            status = rng.choice(["sent", "failed", "unknown"])
+            change = StatusChange(
+                tenant="shop", message_id=message.id, to=message.to, status=status, at=datetime.now(UTC)
+            )
+            await door.store.record(change, gives_back=status == "failed")
+        if known and rng.random() < 0.3:
+            await door.store.cancel("shop", rng.choice(known))
+        if known and rng.random() < 0.1:
+            await door.store.withdraw(rng.sample(known, min(3, len(known))))
+        if rng.random() < 0.2:
+            await door.store.expire()
+    await door.check_books()
+    assert set(await door.statuses()) >= {"queued", "sent", "failed", "cancelled", "expired"}
