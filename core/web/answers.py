@@ -1,0 +1,127 @@
+"""What callers are answered: core's values as JSON bodies. Times are ISO 8601 in UTC, ending in Z."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from core.outbox import StoredMessage, Usage
+    from core.paths.admission import Admitted, Preview
+    from core.paths.quota import RecipientQuota
+    from core.transport.base import SessionStatus
+
+_JSON = "application/json"
+_encode = msgspec.json.Encoder().encode
+
+
+def respond(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """`body` as JSON."""
+    return web.Response(status=status, body=_encode(body), headers={"Content-Type": _JSON, **(headers or {})})
+
+
+def usage(quota: Usage | None) -> dict[str, Any] | None:
+    """{limit, used, remaining, resets_at}."""
+    if quota is None:
+        return None
+    remaining = max(quota.limit - quota.used, 0)
+    return {"limit": quota.limit, "used": quota.used, "remaining": remaining, "resets_at": quota.resets_at}
+
+
+def admitted(message: Admitted) -> dict[str, Any]:
+    """The answer to a message that was taken."""
+    return {
+        "id": message.id,
+        "status": message.status,
+        "to": message.to,
+        "expected_at": message.expected_at,
+        "ahead": message.ahead,
+        "quota": usage(message.quota),
+    }
+
+
+def preview(told: Preview) -> dict[str, Any]:
+    """The answer to a dry run."""
+    status, code, detail = told.refusal or (None, None, None)
+    return {
+        "dry_run": True,
+        "allowed": told.refusal is None,
+        "to": told.to,
+        "status": status,
+        "code": code,
+        "detail": detail,
+        "expected_at": told.expected_at,
+        "ahead": told.ahead,
+        "quota": usage(told.quota),
+        "waived": told.waived,
+        "gaps": told.gaps,
+        "explanation": told.explanation,
+    }
+
+
+def message(stored: StoredMessage) -> dict[str, Any]:
+    """A message with its whole story."""
+    return {
+        "id": stored.id,
+        "status": stored.status,
+        "cause": stored.cause,
+        "to": stored.to,
+        "kind": stored.kind,
+        "message": stored.content,
+        "reply_to": stored.reply_to,
+        "mentions": stored.mentions,
+        "client_ref": stored.client_ref,
+        "priority": stored.priority,
+        "answers": stored.answers,
+        "wa_id": stored.wa_id,
+        "created_at": stored.created_at,
+        "send_at": stored.send_at,
+        "expected_at": stored.expected_at,
+        "expires_at": stored.expires_at,
+        "sent_at": stored.sent_at,
+        "ahead": stored.ahead,
+        "gap": stored.gap_ms / 1000,
+        "gaps": {plugin: milliseconds / 1000 for plugin, milliseconds in stored.gaps.items()},
+        "waived": stored.waived,
+        "quota": usage(stored.quota),
+        "explanation": stored.explanation,
+        "history": [_event(event) for event in stored.history],
+    }
+
+
+def _event(event: Mapping[str, Any]) -> dict[str, Any]:
+    at = datetime.fromisoformat(event["at"]).astimezone(UTC)
+    return {"status": event["status"], "at": at, "cause": event.get("cause")}
+
+
+def session(tenant: str, transport: str, status: SessionStatus) -> dict[str, Any]:
+    """The state of a tenant's session. `connected` and `qrImageUrl` are what callers of the old gateway look at."""
+    return {
+        "connected": status.state == "connected",
+        "qrImageUrl": None,
+        "state": status.state,
+        "reason": status.reason,
+        "phone": status.phone,
+        "since": status.since,
+        "tenant": tenant,
+        "transport": transport,
+    }
+
+
+def recipient_quota(quota: RecipientQuota) -> dict[str, Any]:
+    """What a recipient may still be sent today. `isInContacts` is null: not known."""
+    return {
+        "number": quota.to,
+        "limit": quota.limit,
+        "used": quota.used,
+        "remaining": quota.remaining,
+        "resets_at": quota.resets_at,
+        "whitelisted": quota.whitelisted,
+        "isInContacts": None,
+        "denied": {"code": quota.deny.code, "detail": quota.deny.message} if quota.deny else None,
+    }

@@ -1,0 +1,58 @@
+"""Every path there is, what a caller must be allowed to do there, and who answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from core.paths.quota import Quotas
+from core.web.bodies import LARGEST
+from core.web.gate import Gate, Rule, accept_expectation
+from core.web.health import Health
+from core.web.messages import Messages
+from core.web.quota import RecipientQuotas
+from core.web.sending import Sending
+from core.web.status import SessionState
+from core.web.whitelist import Whitelist
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from core.services import Services
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+    Route = tuple[str, str, Handler, Rule]
+
+
+def make_app(services: Services) -> web.Application:
+    """The HTTP application of one gateway. Its answers are described in docs/api.md. Run it without aiohttp's own
+    access log: the gate writes one line per request, and aiohttp's would hold the query."""
+    sending = Sending(services)
+    rules: dict[web.AbstractRoute, Rule] = {}
+    app = web.Application(client_max_size=LARGEST, middlewares=[Gate(services, rules).pass_through])
+    app.on_shutdown.append(sending.stop_waiting)
+    for method, path, handler, rule in _routes(services, sending):
+        resource = app.router.add_resource(path)
+        for name in ("GET", "HEAD") if method == "GET" else (method,):
+            rules[resource.add_route(name, handler, expect_handler=accept_expectation)] = rule
+    return app
+
+
+def _routes(services: Services, sending: Sending) -> list[Route]:
+    messages, whitelist, health = Messages(services), Whitelist(services), Health(services)
+    quotas = RecipientQuotas(Quotas(services.store, services.tenants, services.clock))
+    send, read, manage, public = Rule("send"), Rule("read"), Rule("manage"), Rule(None)
+    return [
+        # The admission statement checks the key again, so that the hot path needs no question of its own.
+        ("POST", "/api/send-message", sending.post, Rule("send", asks_table=False)),
+        ("GET", "/api/messages/{id}", messages.get, read),
+        ("DELETE", "/api/messages/{id}", messages.delete, send),
+        ("GET", "/api/status", SessionState(services).get, read),
+        ("GET", "/api/whitelist", whitelist.get, read),
+        ("POST", "/api/whitelist", whitelist.post, manage),
+        ("DELETE", "/api/whitelist", whitelist.delete, manage),
+        ("GET", "/api/quota/{number}", quotas.get, read),
+        ("GET", "/healthz", health.alive, public),
+        ("GET", "/readyz", health.ready, public),
+    ]

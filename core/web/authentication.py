@@ -1,0 +1,46 @@
+"""Who asks: the plugins say, and the tenant must have enabled the plugin that said so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from core.errors import BadRequest, Unauthorized
+from core.model import AuthRequest, Principal
+
+if TYPE_CHECKING:
+    from core.tenants import Tenants
+
+CALLER = web.RequestKey("caller", Principal)
+"""Where a request carries its Principal, from the gate on."""
+
+_KEY_NAMES = frozenset({"api_key", "apikey", "key", "token", "access_token", "x-api-key"})
+
+
+def check_url(request: web.Request) -> None:
+    """Raise BadRequest when the query carries what looks like a key: it would end in logs and histories."""
+    if request.query_string and any(name.lower() in _KEY_NAMES for name in request.query):
+        raise BadRequest(
+            "key_in_url",
+            "an API key must not stand in a URL: send it as the header X-API-Key, and rotate this one, because"
+            " proxies and logs may have kept it",
+        )
+
+
+async def authenticate(tenants: Tenants, request: web.Request) -> Principal:
+    """The caller. Raises Unauthorized, or what the plugin raises on purpose, or PluginFailed."""
+    asked = AuthRequest(method=request.method, path=request.path, headers=request.headers, remote=request.remote)
+    found = await tenants.service_hooks.first("authenticate", request=asked)
+    if found is not None:
+        plugin, principal = found
+        if plugin in tenants.settings(principal.tenant).plugins:
+            assert isinstance(principal, Principal)  # noqa: S101 - core.hooks.answers has checked it
+            return principal
+    raise Unauthorized("unauthorized", "a valid API key is needed: X-API-Key: sk_… or Authorization: Bearer sk_…")
+
+
+async def confirm(tenants: Tenants, principal: Principal) -> None:
+    """Raise Unauthorized when the key has been revoked meanwhile."""
+    if not await tenants.is_valid(principal.tenant, principal.key):
+        raise Unauthorized("invalid_key", "the API key is not valid")

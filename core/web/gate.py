@@ -1,0 +1,88 @@
+"""Where every request comes in and every answer goes out: who asks, what went wrong, one log line."""
+
+from __future__ import annotations
+
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from aiohttp import web
+
+from core.errors import Forbidden
+from core.web.authentication import CALLER, authenticate, check_url, confirm
+from core.web.problems import answer_to
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from core.services import Services
+
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+log = logging.getLogger(__name__)
+
+PROTECTED = "/api/"
+"""Below this, nothing is told to strangers, not even which paths there are."""
+
+_KEY = re.compile(r"sk_[\w-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a caller needs on a route: a scope (None: it is public). `asks_table`: the key is held against the table as
+    it is now, before anything is done."""
+
+    scope: Literal["send", "read", "manage"] | None
+    asks_table: bool = True
+
+
+class Gate:
+    """The one middleware."""
+
+    def __init__(self, services: Services, rules: Mapping[web.AbstractRoute, Rule]) -> None:
+        self._tenants, self._clock, self._rules = services.tenants, services.clock, rules
+
+    @web.middleware
+    async def pass_through(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """The handler's answer, or the problem that kept it from answering."""
+        started = self._clock.monotonic()
+        try:
+            await self._let_in(request)
+            response = await handler(request)
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong, the caller hears it in one shape
+            response = answer_to(error)
+        if log.isEnabledFor(logging.INFO):
+            self._note(request, response.status, (self._clock.monotonic() - started) * 1000)
+        return response
+
+    async def _let_in(self, request: web.Request) -> None:
+        """Return for a caller who may do this; authentication comes before any other look at the request."""
+        rule = self._rules.get(request.match_info.route)
+        if (rule.scope is None) if rule else not request.path.startswith(PROTECTED):
+            return
+        check_url(request)
+        principal = await authenticate(self._tenants, request)
+        request[CALLER] = principal
+        if rule is None or rule.asks_table:
+            await confirm(self._tenants, principal)
+        if rule is not None and rule.scope not in principal.scopes:
+            raise Forbidden("scope_missing", f"this key may not {rule.scope}; its scopes do not include it")
+
+    def _note(self, request: web.Request, status: int, milliseconds: float) -> None:
+        """One line; never a query, a header or a body."""
+        path, caller = request.rel_url.raw_path, request.get(CALLER)
+        if "sk_" in path:
+            path = _KEY.sub("sk_…", path)
+        tenant = caller.tenant if caller else None
+        extra = {"action": "http.request", "method": request.method, "path": path, "status": status}
+        extra |= {"ms": round(milliseconds, 1), "tenant": tenant}
+        log.info("%s %s %d in %.1f ms for %s", request.method, path, status, milliseconds, tenant or "-", extra=extra)
+
+
+async def accept_expectation(request: web.Request) -> None:
+    """`Expect: 100-continue` is answered; anything else expected is ignored, as RFC 9110 allows."""
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # What was written so far does not belong to the answer.
+        request.writer.output_size = 0
