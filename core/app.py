@@ -59,7 +59,7 @@ NO_WHATSAPP = SessionStatus(
 )
 
 _SHUTDOWN = 8.0
-"""Seconds for requests under way to end."""
+"""Seconds for all that is under way to come to its end."""
 
 
 class Gateway:
@@ -152,8 +152,7 @@ class Gateway:
         the gateway with its error."""
         watchdog = Watchdog(asyncio.get_running_loop())
         async with asyncio.TaskGroup() as group:
-            named = {"listener": self.listener.run()} | {task.__name__: task for task in side_tasks}
-            tasks = [group.create_task(work, name=name) for name, work in named.items()]
+            tasks = [group.create_task(work) for work in (self.listener.run(), *side_tasks)]
             runner: web.AppRunner | None = None
             watchdog.start()
             try:
@@ -177,7 +176,7 @@ class Gateway:
             tasks.append(group.create_task(work(), name=work.__qualname__))
 
     async def _listen_http(self, host: str, port: int) -> web.AppRunner:
-        runner = web.AppRunner(make_app(self.services()), access_log=None, shutdown_timeout=_SHUTDOWN)
+        runner = web.AppRunner(make_app(self.services()), access_log=None, shutdown_timeout=_SHUTDOWN / 2)
         await runner.setup()
         await web.TCPSite(runner, host, port, backlog=1024).start()
         return runner
@@ -186,14 +185,17 @@ class Gateway:
         """No new requests; those under way end; what is in flight is sent and recorded; plugins hear of it all."""
         log.info("stopping", extra={"action": "service.stopping"})
         self._stopping = True
-        if runner is not None:
-            await runner.cleanup()
-        await self.batcher.close()
-        await self.sender.close()
-        await self.receiver.close()
-        await self.statuses.close()
-        if self._serving:
-            await self.tenants.service_hooks.notify("shutdown")
+        try:
+            async with asyncio.timeout(_SHUTDOWN):
+                if runner is not None:
+                    await runner.cleanup()
+                for path in (self.batcher, self.sender, self.receiver, self.statuses):
+                    await path.close()
+                if self._serving:
+                    await self.tenants.service_hooks.notify("shutdown")
+        except TimeoutError:
+            # A row that stays `sending` is named by the next start.
+            log.error("not everything came to its end in %g s", _SHUTDOWN, extra={"action": "service.stopped_late"})
 
     async def _listening(self) -> None:
         """The listener is connected (again): make good what may have been missed."""

@@ -67,6 +67,6 @@ class Housekeeping:
         for change in changes:
             log.warning(
                 "message %s of %s is %s: %s", change.message_id, change.tenant, change.status, change.cause,
-                extra={"action": f"message.{change.status}", "tenant": change.tenant, "message": change.message_id},
+                extra={"action": f"message.{change.status}", "tenant": change.tenant, "message_id": change.message_id},
             )  # fmt: skip
             self._statuses.publish(change)

@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 LOOK_ROUND = 2.0
 """Seconds between looks for queues that nobody here was told of: another process's, or after a crash."""
 
+LONGEST_WAIT = 60.0
+"""Seconds after which a scheduled message's time is asked for again: clocks are corrected now and then."""
+
 RECOVERY = 1.0
 """Seconds to hold still after PostgreSQL was away: gateways first withdraw what their callers were told did not
 work."""
@@ -98,7 +101,7 @@ class Sender:
                     case Claimed(message):
                         await self._send(message)
                     case Wait(seconds):
-                        await self._wait(news, min(seconds, LOOK_ROUND))
+                        await self._wait(news, min(seconds, LONGEST_WAIT))
                     case None if not news.is_set():
                         return
         except Exception:
@@ -147,7 +150,7 @@ class Sender:
         log.info(
             "%s %s to %s for %s in %.0f ms%s",
             status, message.id, message.to, message.tenant, milliseconds, f": {cause}" if cause else "",
-            extra={"action": f"send.{status}", "tenant": message.tenant, "message": message.id},
+            extra={"action": f"send.{status}", "tenant": message.tenant, "message_id": message.id},
         )  # fmt: skip
 
     async def _record(self, message: Outgoing, status: Status, cause: str | None, wa_id: str | None) -> None:

@@ -37,10 +37,11 @@ def candidate(
     gap: float = 0.0,
     fingerprint: str = "same",
     lifetime: float = 3600.0,
+    at: datetime | None = None,
     **message: Any,
 ) -> Candidate:
-    """A message of `tenant` to `to`; `gap` and `lifetime` in seconds; the rest are fields of Outgoing."""
-    now = datetime.now(UTC)
+    """A message of `tenant` to `to`; `gap` and `lifetime` in seconds; `at`: when it came; the rest are fields of Outgoing."""
+    now = at or datetime.now(UTC)
     outgoing = Outgoing(
         id=str(uuid7()), tenant=tenant, to=to, content="hi", expires_at=now + timedelta(seconds=lifetime), **message
     )

@@ -225,6 +225,18 @@ async def test_a_scheduled_message_counts_on_the_day_of_its_sending(door: Door) 
     assert days == [(1,), (1,)]
 
 
+async def test_at_the_tenants_midnight_the_counter_begins_anew(door: Door) -> None:
+    """One second before and after midnight in Jakarta, whatever the server's date."""
+    midnight = datetime(2026, 11, 22, 17, tzinfo=UTC)
+    moments = [midnight - timedelta(seconds=1), midnight - timedelta(seconds=1), midnight]
+    outcomes = await door.admit(*(candidate(said=limited(1), at=at, lifetime=10**8) for at in moments))
+    assert [o.outcome for o in outcomes] == ["queued", "over", "queued"]
+    assert outcomes[1].quota is not None
+    assert outcomes[1].quota.resets_at == midnight
+    dates = await door.db.fetch("SELECT date::text, count FROM daily_limits ORDER BY date")
+    assert dates == [("2026-11-22", 1), ("2026-11-23", 1)]
+
+
 async def test_a_counter_of_the_old_system_is_gone_on_with(door: Door) -> None:
     """Also one whose count is NULL, which its column allows."""
     today = (datetime.now(UTC) + timedelta(hours=7)).date()
