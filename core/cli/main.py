@@ -1,0 +1,67 @@
+"""The command line: global options, the commands, and one way to tell what went wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from core.cli import serve, tenant
+from core.cli.arguments import arranged, wants_json
+from core.cli.invocation import ROOT, Invocation, LogFormat, LogLevel
+from core.cli.output import tell
+from core.errors import GapuraError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def gapura(
+    context: typer.Context,
+    config: Annotated[
+        Path, typer.Option(envvar="GAPURA_CONFIG", help="Directory of service.yaml and tenants/.", metavar="DIR")
+    ] = ROOT / "config",
+    data: Annotated[
+        Path, typer.Option(envvar="GAPURA_DATA", help="Directory of the embedded PostgreSQL.", metavar="DIR")
+    ] = ROOT / "var",
+    log_level: Annotated[
+        LogLevel | None,
+        typer.Option(envvar="GAPURA_LOG_LEVEL", help="What to log.", show_default="info for serve, else warning"),
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option(envvar="GAPURA_LOG_FORMAT", help="How to log, on stderr.")] = "text",
+) -> None:
+    """**Gapura**: a WhatsApp gateway for many tenants, and a framework for chat bots made of plugins."""
+    from core.cli.log_format import set_up_logging
+
+    set_up_logging(log_level or ("info" if context.invoked_subcommand == "serve" else "warning"), log_format)
+    context.obj = Invocation(config=config, data=data)
+
+
+app.command()(serve.serve)
+app.add_typer(tenant.commands, name="tenant")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Carry out a command line; the exit status: 0, 1 when it was not carried out, 2 for a wrong command line or
+    configuration."""
+    try:
+        app(arranged(arguments), prog_name="run.py")
+    except GapuraError as error:
+        return tell(error, as_json=wants_json(arguments))
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    except BrokenPipeError:  # `run.py tenant list | head -1`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

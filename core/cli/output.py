@@ -1,0 +1,86 @@
+"""How commands speak: answers on stdout, everything else on stderr; with --json one JSON document on stdout."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from core.errors import (
+    CommandError,
+    ConfigError,
+    DatabaseUnavailable,
+    GapuraError,
+    PluginFailed,
+    Refused,
+    StatementTimeout,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+BROKEN, FAILED = 2, 1
+"""Exit status: the configuration cannot be used; the command was not carried out."""
+
+_CODES: dict[type[GapuraError], str] = {
+    ConfigError: "config_error",
+    CommandError: "command_failed",
+    PluginFailed: "plugin_failed",
+    DatabaseUnavailable: "database_unavailable",
+    StatementTimeout: "database_timeout",
+}
+
+
+def say(text: str = "") -> None:
+    """A line of the answer."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def note(text: str) -> None:
+    """A line beside the answer."""
+    sys.stderr.write(f"{text}\n")
+
+
+def say_json(value: Any) -> None:
+    """The answer for programs: one document, indented."""
+    import msgspec
+
+    say(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def columns(rows: Iterable[Sequence[str]]) -> None:
+    """Lines with aligned columns."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+def tell(error: GapuraError, *, as_json: bool) -> int:
+    """Say what went wrong, without a traceback; the exit status."""
+    if as_json:
+        say_json({"error": {"code": _code(error), "detail": _detail(error), **_extra(error)}})
+    else:
+        note(f"gapura: {_detail(error)}" + (f" [{error.code}]" if isinstance(error, Refused) else ""))
+    return BROKEN if isinstance(error, ConfigError) else FAILED
+
+
+def _code(error: GapuraError) -> str:
+    return error.code if isinstance(error, Refused) else _CODES.get(type(error), "failed")
+
+
+def _detail(error: GapuraError) -> str:
+    if isinstance(error, DatabaseUnavailable | StatementTimeout):
+        return f"the database is out of reach: {error}"
+    if isinstance(error, PluginFailed) and error.__cause__ is not None:
+        return f"{error}: {type(error.__cause__).__name__}: {error.__cause__}"
+    return str(error)
+
+
+def _extra(error: GapuraError) -> dict[str, Any]:
+    if isinstance(error, ConfigError):
+        return {"file": error.file, "path": error.path}
+    if isinstance(error, Refused):
+        told = {"field": error.field, "retry_after": error.retry_after, **error.extra}
+        return {name: value for name, value in told.items() if value is not None}
+    return {}
