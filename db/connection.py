@@ -51,7 +51,9 @@ class Connection(AiopgConnection):
         had been cancelled; here it stays QueryCanceledError. Whoever leaves early leaves a closed connection behind."""
         self._ready(self._weakref)
         try:
-            await asyncio.wait_for(waiter, timeout)
+            # Not wait_for: until Python 3.12 it forgets a cancellation that comes together with the answer.
+            async with asyncio.timeout(timeout):
+                await waiter
         except (asyncio.CancelledError, TimeoutError):
             self.close()
             raise

@@ -92,7 +92,9 @@ class Listener:
     async def _dispatch_for_ever(self, connection: Connection) -> NoReturn:
         while True:
             try:
-                notification = await asyncio.wait_for(connection.notifies.get(), self._check_every)
+                # Not wait_for: until Python 3.12 it forgets a cancellation that comes together with the answer.
+                async with asyncio.timeout(self._check_every):
+                    notification = await connection.notifies.get()
             except TimeoutError:
                 await run(connection, "SELECT 1", (), _ANSWER_WITHIN)
             except psycopg2.Error as error:

@@ -119,7 +119,8 @@ def _cause(group: BaseExceptionGroup[BaseException], where: tuple[str, int]) -> 
         if isinstance(error, GapuraError):
             return error
         if isinstance(error, socket.gaierror) or (isinstance(error, OSError) and "bind on address" in str(error)):
-            return CommandError(f"cannot listen on {where[0]} port {where[1]}: {error.strerror}; see --host and --port")
+            why = str(error.strerror).rpartition("): ")[2]
+            return CommandError(f"cannot listen on {where[0]} port {where[1]}: {why}; see --host and --port")
     return group
 
 

@@ -8,13 +8,14 @@ import resource
 import signal
 import uuid
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 from aiopg.connection import Connection as AiopgConnection
 
 from core.errors import CommandError, DatabaseUnavailable, StatementRejected, StatementTimeout
+from db.connection import Connection
 from tests.db.eventually import eventually
 
 if TYPE_CHECKING:
@@ -140,6 +141,28 @@ async def test_a_real_cancel_stays_one_and_poisons_nothing(open_database: Open, 
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await db.fetch("SELECT 'mine'") == [("mine",)]
+
+
+async def test_a_cancel_that_comes_together_with_the_answer_is_kept(
+    open_database: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task that is cancelled in the very moment its answer arrives ends cancelled: shutdown waits for such tasks."""
+    original = Connection._ready
+    tasks: list[asyncio.Task[object]] = []
+
+    def ready(weak_self: Any) -> None:
+        original(weak_self)
+        waiter = weak_self()._waiter
+        if tasks and waiter is not None and waiter.done():
+            tasks.pop().cancel()
+
+    monkeypatch.setattr(Connection, "_ready", staticmethod(ready))
+    db = await open_database(size=1)
+    tasks.append(task := asyncio.create_task(db.fetch("SELECT 1")))
+    await asyncio.wait([task])
+    assert tasks == []
+    assert task.cancelled()
+    assert await db.fetch("SELECT 1") == [(1,)]
 
 
 async def test_a_client_timeout_poisons_nothing(open_database: Open) -> None:
