@@ -26,7 +26,7 @@ FLOORS = {
     **dict.fromkeys((*VALUES, "windows", "yaml_files"), 0),
     **dict.fromkeys(("hooks", "settings"), 1),
     **dict.fromkeys(("tenants", "transport"), 2),
-    **dict.fromkeys(("paths", "sessions"), 3),
+    **dict.fromkeys(("paths", "sessions", "capabilities", "services"), 3),
     "web": 4,
     "app": 5,
     "cli": 6,
