@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.cli import serve, tenant
+from core.cli import database, plugins, send, serve, tenant
 from core.cli.arguments import arranged, wants_json
 from core.cli.invocation import ROOT, Invocation, LogFormat, LogLevel
 from core.cli.output import tell
@@ -51,6 +51,12 @@ def gapura(
 
 app.command()(serve.serve)
 app.add_typer(tenant.commands, name="tenant")
+app.command()(send.send)
+app.command()(send.inject)
+app.add_typer(database.commands, name="db")
+app.command()(plugins.check)
+app.command(name="plugins")(plugins.plugins)
+app.add_typer(plugins.commands, name="plugin")
 
 
 def main(arguments: Sequence[str]) -> int:
