@@ -32,7 +32,7 @@ from core.services import Services
 from core.tenants import Tenants
 from core.transport.base import SessionStatus
 from core.transport.dry_run import DryRun
-from core.web import make_app
+from core.web import Runner, make_app
 from db.database import Database
 from db.listen import Listener
 from db.migrate import migrate
@@ -176,7 +176,7 @@ class Gateway:
             tasks.append(group.create_task(work(), name=work.__qualname__))
 
     async def _listen_http(self, host: str, port: int) -> web.AppRunner:
-        runner = web.AppRunner(make_app(self.services()), access_log=None, shutdown_timeout=_SHUTDOWN / 2)
+        runner = Runner(make_app(self.services()), shutdown_timeout=_SHUTDOWN / 2)
         await runner.setup()
         await web.TCPSite(runner, host, port, backlog=1024).start()
         return runner

@@ -1,5 +1,6 @@
-"""The HTTP door: `make_app` builds it."""
+"""The HTTP door: `make_app` builds it, a `Runner` runs it."""
 
 from core.web.app import make_app
+from core.web.server import Runner
 
-__all__ = ["make_app"]
+__all__ = ["Runner", "make_app"]

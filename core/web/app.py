@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 
 def make_app(services: Services) -> web.Application:
-    """The HTTP application of one gateway. Its answers are described in docs/api.md. Run it without aiohttp's own
-    access log: the gate writes one line per request, and aiohttp's would hold the query."""
+    """The HTTP application of one gateway, to be run by a `Runner`. docs/api.md describes its answers."""
     sending = Sending(services)
     rules: dict[web.AbstractRoute, Rule] = {}
     app = web.Application(client_max_size=LARGEST, middlewares=[Gate(services, rules).pass_through])

@@ -5,24 +5,26 @@ msgspec does it in one pass; only a body that it refuses is looked at a second t
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
+from aiohttp import web
 
 from core.errors import BadRequest, TooLarge, Unprocessable, WrongContentType
 from core.model import Priority  # noqa: TC001
 from core.paths.admission import SendRequest
 from core.web.refusals import explain
 
-if TYPE_CHECKING:
-    from aiohttp import web
-
 T = TypeVar("T", bound=msgspec.Struct)
 
 LARGEST = 2 * 1024 * 1024
 """Bytes of a body."""
+
+PATIENCE = 30.0
+"""Seconds in which a body must have come in."""
 
 LONGEST_KEY = 255
 """Characters of an idempotency key."""
@@ -79,7 +81,7 @@ class Bodies(Generic[T]):
         check_content_type(request)
         if (request.content_length or 0) > LARGEST:
             raise TooLarge("body_too_large", "a body has at most 2 MiB")
-        return self.decode(await request.read(), api)
+        return self.decode(await _all_of(request), api)
 
     def decode(self, raw: bytes, api: str = "v1") -> T:
         """The body that these bytes are."""
@@ -97,6 +99,18 @@ SEND: Bodies[SendBody] = Bodies(msgspec.json.Decoder(SendBody), msgspec.json.Dec
 NUMBER: Bodies[NumberBody] = Bodies(msgspec.json.Decoder(NumberBody), msgspec.json.Decoder(LegacyNumberBody))
 
 
+async def _all_of(request: web.Request) -> bytes:
+    if request.content.is_eof():
+        return await request.read()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+    except ConnectionResetError:
+        raise BadRequest("body_unreadable", "the body is cut off") from None
+
+
 def check_content_type(request: web.Request) -> None:
     """Raise WrongContentType for what does not say that it is JSON in UTF-8."""
     if request.headers.get("Content-Type") == "application/json":
@@ -104,7 +118,7 @@ def check_content_type(request: web.Request) -> None:
     kind = request.content_type.lower()
     is_json = kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
     if not is_json or (request.charset or "utf-8").lower() not in ("utf-8", "utf8"):
-        raise WrongContentType("not_json", "the body must be JSON: Content-Type: application/json, in UTF-8")
+        raise WrongContentType("content_type", "the body must be JSON: Content-Type: application/json, in UTF-8")
 
 
 def check_key(key: str | None, where: str) -> str | None:

@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
-from core.errors import OverLimit, PluginFailed, Refused, Unauthorized, Unavailable
+from core.errors import BadRequest, OverLimit, PluginFailed, Refused, TooLarge, Unauthorized, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -37,7 +37,7 @@ _LONGEST = 366 * 86_400
 _HTTP_CODES = {
     404: ("not_found", "there is nothing at this path"),
     405: ("method_not_allowed", "this path does not know that method; the header Allow names those it does"),
-    413: ("body_too_large", "a body has at most 2 MiB"),
+    408: ("request_timeout", "the body did not come in within 30 seconds"),
     417: ("expectation_failed", "only Expect: 100-continue is known"),
 }
 
@@ -59,25 +59,36 @@ class Problem:
 def answer_to(error: Exception) -> web.Response:
     """The answer to a request that ended in `error`; what nobody foresaw is logged and told as 500 without a word
     about its inside."""
-    if isinstance(error, Refused):
-        return respond(_refused(error))
-    if isinstance(error, web.HTTPException):
-        return respond(_http(error))
-    if isinstance(error, PluginFailed):
-        cause = error.__cause__ or error
-        told = {"action": "plugin_failed", "plugin": error.plugin, "hook": error.hook}
-        log.error("%s; the request is refused", error, exc_info=cause, extra=told)
-        detail = "a plugin failed, so that policy is not known; nothing was stored; try again later"
-        return respond(Problem(503, "plugin_failed", "Temporarily unavailable", detail, retry_after=SOON))
+    return respond(_problem_of(error))
+
+
+def _problem_of(error: Exception) -> Problem:
+    match error:
+        case Refused():
+            return _refused(error)
+        case web.HTTPRequestEntityTooLarge():
+            return _refused(TooLarge("body_too_large", "a body has at most 2 MiB"))
+        case web.HTTPException():
+            return _http(error)
+        case web.RequestPayloadError() | BadHttpMessage():
+            return _refused(BadRequest("body_unreadable", "the body is cut off, or not encoded as its headers say"))
+        case PluginFailed() | Unavailable():
+            return _unavailable(error)
+    log.error("unexpected: %r", error, exc_info=error, extra={"action": "http.internal_error"})
+    detail = "something unexpected went wrong here; the gateway's log tells what"
+    return Problem(500, "internal_error", "Internal error", detail)
+
+
+def _unavailable(error: PluginFailed | Unavailable) -> Problem:
+    title = "Temporarily unavailable"
     if isinstance(error, Unavailable):
         log.warning("503: %s", error, extra={"action": "http.unavailable"})
         detail = "the database cannot be reached at the moment; try again"
-        return respond(Problem(503, "unavailable", "Temporarily unavailable", detail, retry_after=error.retry_after))
-    if isinstance(error, web.RequestPayloadError | BadHttpMessage):
-        detail = "the body could not be read: it is cut off, or not encoded as its headers say"
-        return respond(Problem(400, "body_unreadable", "Bad request", detail))
-    log.error("unexpected: %r", error, exc_info=error, extra={"action": "http.internal_error"})
-    return respond(_internal())
+        return Problem(503, "unavailable", title, detail, retry_after=error.retry_after)
+    told = {"action": "plugin_failed", "plugin": error.plugin, "hook": error.hook}
+    log.error("%s; the request is refused", error, exc_info=error.__cause__ or error, extra=told)
+    detail = "a plugin failed, so that policy is not known; nothing was stored; try again later"
+    return Problem(503, "plugin_failed", title, detail, retry_after=SOON)
 
 
 def respond(problem: Problem) -> web.Response:
@@ -111,11 +122,6 @@ def _http(error: web.HTTPException) -> Problem:
     code, detail = _HTTP_CODES.get(error.status, (title.lower().replace(" ", "_"), title))
     kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
     return Problem(error.status, code, title, detail, headers=kept)
-
-
-def _internal() -> Problem:
-    detail = "something unexpected went wrong here; the gateway's log tells what"
-    return Problem(500, "internal_error", "Internal error", detail)
 
 
 def _whole(seconds: float) -> int:
