@@ -1,0 +1,65 @@
+"""What the demo is made of: a service.yaml, a tenant, a bot and an API key, as a user would write them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from core.tenants import key_digest, new_key
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from db.store import Store
+
+TENANT = "demo"
+
+FILES = {
+    "config/service.yaml": """\
+# Written by `run.py demo`, anew at every start.
+plugins_dir: ../plugins
+""",
+    f"config/tenants/{TENANT}.yaml": """\
+# Written by `run.py demo`, anew at every start.
+transport: dry_run                     # nothing leaves this machine
+plugins:
+  api_key:
+  whitelist:
+  daily_limit: { limit: 3 }
+  delay: { min: 0.2, max: 0.5 }        # seconds between messages
+  parrot:
+""",
+    "plugins/parrot.py": '''\
+"""A bot, whole: it answers ping, and repeats everything else."""
+
+from core import hookimpl
+
+
+@hookimpl
+def on_message(message):
+    return message.reply("pong" if message.content == "ping" else f"You said: {message.content}")
+''',
+}
+
+
+def write_files(data: Path) -> Path:
+    """The demo's files below `data`; the configuration directory."""
+    for name, text in FILES.items():
+        path = data / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return data / "config"
+
+
+async def demo_key(store: Store, data: Path) -> str:
+    """The demo tenant's API key, kept in a file of mode 0600: a demo that runs already goes on with the same."""
+    file = data / "api-key"
+    if file.exists():
+        key = file.read_text(encoding="utf-8")
+        if await store.tenant_of_key(key_digest(key)) == TENANT:
+            return key
+    key = new_key()
+    file.touch(0o600)
+    file.write_text(key, encoding="utf-8")
+    if not await store.add_tenant(TENANT, key_digest(key)):
+        await store.rotate_key(TENANT, key_digest(key))
+    return key
