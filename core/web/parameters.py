@@ -16,15 +16,13 @@ _NO = frozenset({"0", "false", "no"})
 def only(request: web.Request, *names: str, lenient: bool = False) -> None:
     """Raise BadRequest for a parameter that nobody here knows (a mistyped dry_run would send), and for one given twice.
     `lenient`: the unknown ones are ignored."""
-    seen = set()
     for name in request.query:
         if name not in names:
             if lenient:
                 continue
             raise BadRequest("parameter_unknown", f"there is no parameter {name[:60]!r} here", field=name[:60])
-        if name in seen:
+        if len(request.query.getall(name)) > 1:
             raise BadRequest("parameter_twice", f"the parameter {name} is given twice", field=name)
-        seen.add(name)
 
 
 def switched_on(request: web.Request, name: str) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import psycopg2
 import pytest
+from multidict import CIMultiDict
 
 from core.app import Gateway
 from core.hooks.registry import Plugins
@@ -55,10 +56,11 @@ class House:
     gateway: Gateway
     keys: dict[str, str]
     http: aiohttp.ClientSession
+    stop: asyncio.Event
 
     async def call(self, method: str, path: str, *, key: str | None = ALPHA, **options: Any) -> Answer:
         """One request, by default with alpha's key; `key` is a tenant's name, or a key, or None."""
-        headers = dict(options.pop("headers", {}))
+        headers = CIMultiDict(options.pop("headers", {}))
         if key is not None:
             headers["X-API-Key"] = self.keys.get(key, key)
         async with self.http.request(method, self.url + path, headers=headers, **options) as response:
@@ -122,7 +124,7 @@ async def running(database_url: str, settings: Settings) -> AsyncIterator[House]
             await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 await serving
-            house = House(ready.result(), database_url, gateway, {}, http)
+            house = House(ready.result(), database_url, gateway, {}, http, stop)
             for tenant in (ALPHA, BETA):
                 await house.add_tenant(tenant)
             yield house
