@@ -38,7 +38,6 @@ _HTTP_CODES = {
     404: ("not_found", "there is nothing at this path"),
     405: ("method_not_allowed", "this path does not know that method; the header Allow names those it does"),
     408: ("request_timeout", "the body did not come in within 30 seconds"),
-    417: ("expectation_failed", "only Expect: 100-continue is known"),
 }
 
 
