@@ -35,15 +35,19 @@ def demo(
 
     Without a terminal, or with DEMO_ONCE=1, it ends by itself; the exit status is 0 when all went well.
     """
+    from core.cli.demo_files import own_folder
     from core.cli.opened import postgres
     from core.cli.stopping import StopSignals
     from core.settings import Settings
 
-    data = invocation_of(context).data / "demo"
     once = os.environ.get("DEMO_ONCE", "") not in {"", "0"} or not sys.stdin.isatty()
     try:
-        # The settings without a URL: the demo never touches the database that DATABASE_URL names.
-        with StopSignals.caught() as signals, postgres(Settings(), data) as (url, embedded):
+        # Settings without a URL: the demo never touches the database that DATABASE_URL names.
+        with (
+            StopSignals.caught() as signals,
+            own_folder(invocation_of(context).data.absolute()) as data,
+            postgres(Settings(), data) as (url, embedded),
+        ):
             settings, plugins = _prepared(data)
             asyncio.run(_run(settings, plugins, url, embedded, port=port, data=data, signals=signals, once=once))
     except Exception as error:

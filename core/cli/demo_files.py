@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import itertools
 from typing import TYPE_CHECKING
 
+from core.errors import CommandError
 from core.tenants import key_digest, new_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from db.store import Store
@@ -50,16 +55,33 @@ def write_files(data: Path) -> Path:
     return data / "config"
 
 
+@contextlib.contextmanager
+def own_folder(data: Path) -> Iterator[Path]:
+    """A folder below `data` that no other running demo has: `demo`, else `demo-2`, …; the next demo finds its
+    database there. Demos that shared one would lose it with the first that ends. Raises CommandError."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CommandError(f"the data folder cannot be used: {data}: {error.strerror}; set GAPURA_DATA") from error
+    for number in itertools.count(1):
+        folder = data / ("demo" if number == 1 else f"demo-{number}")
+        with folder.with_suffix(".lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield folder
+            return
+
+
 async def demo_key(store: Store, data: Path) -> str:
-    """The demo tenant's API key, kept in a file of mode 0600: a demo that runs already goes on with the same."""
-    file = data / "api-key"
-    if file.exists():
-        key = file.read_text(encoding="utf-8")
-        if await store.tenant_of_key(key_digest(key)) == TENANT:
-            return key
-    key = new_key()
-    file.touch(0o600)
-    file.write_text(key, encoding="utf-8")
-    if not await store.add_tenant(TENANT, key_digest(key)):
-        await store.rotate_key(TENANT, key_digest(key))
+    """The demo tenant's API key, the same one at every start; kept in a file of mode 0600."""
+    path = data / "api-key"
+    path.touch(0o600)
+    key = path.read_text(encoding="utf-8")
+    if await store.tenant_of_key(key_digest(key)) != TENANT:
+        key = new_key()
+        path.write_text(key, encoding="utf-8")
+        if not await store.add_tenant(TENANT, key_digest(key)):
+            await store.rotate_key(TENANT, key_digest(key))
     return key
