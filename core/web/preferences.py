@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 LONGEST_WAIT = 60
 """Seconds; who asks for more waits this long."""
 
-_PREFERENCE = re.compile(r"""\s*([!#$%&'*+.^_`|~\w-]+)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s",;]*))?\s*(?:;[^,]*)?(?:,|$)""")
+_PREFERENCE = re.compile(
+    r"""\s*([!#$%&'*+.^_`|~\w-]*)\s*(?:=\s*("(?:[^"\\]|\\.)*"|[^\s",;]*))?\s*(?:;[^,]*)?(?:,|\Z)"""
+)
 
 
 def preferred_wait(headers: Iterable[str]) -> int | None:
@@ -19,8 +21,15 @@ def preferred_wait(headers: Iterable[str]) -> int | None:
     A preference that is not understood is no error."""
     for name, value in _preferences(",".join(headers)):
         if name == "wait":
-            return min(int(value), LONGEST_WAIT) if value.isascii() and value.isdigit() and len(value) < 10 else None
+            return _seconds(value)
     return None
+
+
+def _seconds(value: str) -> int | None:
+    if not (value.isascii() and value.isdigit()):
+        return None
+    digits = value.lstrip("0")
+    return min(int(digits[:3] or "0"), LONGEST_WAIT)
 
 
 def _preferences(text: str) -> Iterable[tuple[str, str]]:

@@ -222,6 +222,14 @@ async def test_what_is_no_http(house: House, caplog: pytest.LogCaptureFixture) -
     assert "sk_" not in caplog.text
 
 
+async def test_a_body_that_never_comes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who announces a body and does not send it is let go with 408."""
+    monkeypatch.setattr("core.web.bodies.PATIENCE", 0.05)
+    said = await talk(house, head(house, "Content-Length: 100") + b'{"number"')
+    assert said.startswith(b"HTTP/1.1 408 ")
+    assert b'"code":"request_timeout"' in said
+
+
 async def test_compressed_bodies(house: House) -> None:
     """A gzipped body is unpacked; one that is not what it says is 400."""
     taken = await post(house, gzip.compress(good()), **{"Content-Encoding": "gzip"})
