@@ -1,0 +1,1 @@
+"""Measured promises: `python -m benchmarks [NAME…] [--seconds N] [--rounds N] [--json]`. See docs/benchmarks.md."""
