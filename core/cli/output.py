@@ -12,6 +12,7 @@ from core.errors import (
     GapuraError,
     PluginFailed,
     Refused,
+    StatementRejected,
     StatementTimeout,
 )
 
@@ -27,6 +28,7 @@ _CODES: dict[type[GapuraError], str] = {
     PluginFailed: "plugin_failed",
     DatabaseUnavailable: "database_unavailable",
     StatementTimeout: "database_timeout",
+    StatementRejected: "database_refused",
 }
 
 
