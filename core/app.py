@@ -75,7 +75,7 @@ class Gateway:
             self.store, settings, plugins, self._for_plugin, self.clock, hears=lambda: self.listener.connected
         )
         self.statuses = Statuses(self.tenants)
-        self.batcher = Batcher(self.store, self.clock, self.statuses.publish)
+        self.batcher = Batcher(self.store, self.clock)
         self.admission = Admission(
             self.store,
             self.tenants,
@@ -84,7 +84,7 @@ class Gateway:
             expectable=lambda tenant: self.session_of(tenant).state == "connected",
             on_admitted=self._admitted,
         )
-        self.outbound = Outbound(self.store, self.clock, self.statuses)
+        self.outbound = Outbound(self.store, self.clock, self.statuses, self.batcher.forget_answers)
         self.sender = Sender(
             self.store,
             self.clock,
@@ -94,7 +94,7 @@ class Gateway:
             may_send=lambda: self.listener.connected and not self.batcher.doubtful,
         )
         self.receiver = Receiver(self.store, self.clock, self.tenants, self.admission, process=self.process)
-        self.housekeeping = Housekeeping(self.store, self.clock, self.statuses)
+        self.housekeeping = Housekeeping(self.store, self.clock, self.statuses, self.batcher)
         self.listener = Listener(
             database.url,
             {KEYS: self._keys_changed, OUTBOX: self.sender.wake, INCOMING: lambda _: self.receiver.wake()},
@@ -185,6 +185,9 @@ class Gateway:
         """No new requests; those under way end; what is in flight is sent and recorded; plugins hear of it all."""
         log.info("stopping", extra={"action": "service.stopping"})
         self._stopping = True
+        if self._keys_reader is not None:
+            self._keys_reader.cancel()
+            await asyncio.wait([self._keys_reader])
         try:
             async with asyncio.timeout(_SHUTDOWN):
                 if runner is not None:
@@ -199,7 +202,7 @@ class Gateway:
 
     async def _listening(self) -> None:
         """The listener is connected (again): make good what may have been missed."""
-        await self.batcher.withdraw()
+        self.housekeeping.publish(await self.batcher.withdraw())
         await self.tenants.load()
         if self._serving:
             self.sender.hold()
@@ -207,7 +210,8 @@ class Gateway:
 
     def _keys_changed(self, _: str) -> None:
         self.tenants.distrust()
-        if self._keys_reader is None or self._keys_reader.done():
+        self.batcher.forget_answers()
+        if not self._stopping and (self._keys_reader is None or self._keys_reader.done()):
             self._keys_reader = asyncio.create_task(self._read_keys(), name="keys")
 
     async def _read_keys(self) -> None:

@@ -219,7 +219,7 @@ async def _repeated(once: Callable[[], Awaitable[T]]) -> T:
         except StatementRejected as error:
             if error.sqlstate not in _TRY_AGAIN or attempt == _ATTEMPTS:
                 raise
-            await asyncio.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311 - two that collided must not do so again
+            await asyncio.sleep(random.uniform(0, 0.01 * attempt))  # noqa: S311 - two that collided must not again
     raise AssertionError("the last attempt returns or raises")
 
 

@@ -20,6 +20,9 @@ Params = Sequence[Any] | Mapping[str, Any]
 
 # Shutting down, crashed, starting up, idle for too long.
 _GONE = {"57P01", "57P02", "57P03", "57P05"}
+# No disk, no memory, no connection to be had; I/O errors; read-only after a fail-over; a lock that cannot be had. The
+# statement had no effect, and another connection, another moment or another server may do better.
+_UNABLE, _UNABLE_CLASSES = {"25006", "55P03"}, {"53", "58"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,9 @@ def _translated(error: psycopg2.Error, connection: Connection) -> DatabaseUnavai
         connection.lost = True
         connection.close()
         return DatabaseUnavailable(f"the connection to PostgreSQL was lost: {_first_line(error)}", uncertain=True)
+    if sqlstate in _UNABLE or sqlstate[:2] in _UNABLE_CLASSES:
+        connection.lost = True
+        return DatabaseUnavailable(f"PostgreSQL cannot do it now: {_first_line(error)}")
     return StatementRejected(sqlstate or "HY000", _first_line(error))
 
 

@@ -44,7 +44,7 @@ class Store:
     # Admission
 
     async def admit(self, batch: str) -> list[Outcome]:
-        """Decide and store a batch (`core.paths.batch.Batch.encoded`), one Outcome per row, in order. Not repeated
+        """Decide and store a batch (`core.paths.batch.encode`), one Outcome per row, in order. Not repeated
         here: the caller decides what an uncertain end means."""
         return [_outcome(row) for row in await self._db.fetch(load("admit"), (batch,))]
 
@@ -69,7 +69,7 @@ class Store:
     async def claim(self, tenant: str, process: int) -> Claimed | Wait | None:
         """The tenant's next message, now `sending`; or how long until one is due; or None when nothing is queued
         that time alone will bring up."""
-        row = await self._db.fetch_one(load("claim"), (tenant, process))
+        row = await self._db.fetch_one(load("claim"), (tenant, process), idempotent=True)
         if row is None:
             return None
         if row[0] is None:
@@ -110,7 +110,7 @@ class Store:
         return _changes(rows, "unknown", "gateway_died")
 
     async def tenants_with_queue(self) -> list[str]:
-        """Who has queued messages."""
+        """Who has queued messages whose time has come."""
         return [row[0] for row in await self._db.fetch(load("tenants_with_queue"), idempotent=True)]
 
     async def message(self, tenant: str, message_id: str) -> StoredMessage | None:
@@ -118,9 +118,9 @@ class Store:
         row = await self._db.fetch_one(load("message"), (tenant, message_id), idempotent=True)
         return _stored(row) if row else None
 
-    async def forget_keys(self) -> int:
-        """Delete idempotency keys older than 30 days."""
-        return await self._db.execute(load("forget_keys"), idempotent=True)
+    async def forget(self) -> None:
+        """Delete idempotency keys older than 30 days, and counters of times long past (but for daily_limits)."""
+        await self._db.fetch(load("forget"), idempotent=True)
 
     # Tenants and keys
 
@@ -130,7 +130,7 @@ class Store:
 
     async def tenant_of_key(self, digest: str) -> str | None:
         """Whose key has this digest."""
-        row = await self._db.fetch_one(load("tenant_of_key"), {"digest": digest}, idempotent=True)
+        row = await self._db.fetch_one(load("tenant_of_key"), (digest,), idempotent=True)
         return row[0] if row else None
 
     async def key_alive(self, tenant: str, digest: str) -> bool:
@@ -156,7 +156,7 @@ class Store:
     async def remove_tenant(self, tenant: str) -> bool:
         """Delete key, whitelist and login, and cancel what is queued; messages stay. False when there is no such
         tenant."""
-        async with self._db.transaction() as tx:
+        async with self._db.transaction(statement_timeout=0) as tx:
             found = await tx.fetch(load("tenant_remove"), {"tenant": tenant})
             if found:
                 await tx.fetch(load("tenant_cancel_queue"), (tenant,))
@@ -183,10 +183,12 @@ class Store:
         parameters = (m.tenant, m.id, m.chat, m.sender, m.phone, m.lid, m.push_name, m.kind, m.content, m.at, m.backlog)
         return bool(await self._db.fetch(load("incoming_add"), parameters))
 
-    async def claim_incoming(self, process: int) -> list[Incoming]:
-        """Up to 50 messages that no living process shows to the plugins, oldest first."""
-        rows = sorted(await self._db.fetch(load("incoming_claim"), {"process": process}))
-        return [_incoming(row) for row in rows]
+    async def claim_incoming(self, process: int, in_hand: Sequence[int], most: int) -> list[tuple[int, Incoming]]:
+        """(number, message) of up to `most` messages that no living process shows to the plugins, oldest first;
+        `in_hand`: the numbers of those that the caller is showing."""
+        numbers = "{" + ",".join(map(str, in_hand)) + "}"
+        rows = await self._db.fetch(load("incoming_claim"), (process, numbers, most), idempotent=True)
+        return [(row[0], _incoming(row)) for row in sorted(rows)]
 
     async def incoming_done(self, message: Incoming, replies: list[dict[str, Any]]) -> None:
         """The plugins have seen it; `replies` tells what came of it."""
@@ -204,9 +206,9 @@ class Store:
         """Wake the processes that listen to `channel`."""
         await self._db.fetch("SELECT pg_notify(%s, %s)", (channel, payload), idempotent=True)
 
-    async def live_processes(self) -> int:
-        """How many gateway processes hold their sign of life."""
-        return int((await self._one("live_processes", ()))[0])
+    async def live_processes(self) -> list[int]:
+        """The numbers of the gateway processes that hold their sign of life."""
+        return [row[0] for row in await self._db.fetch(load("live_processes"), idempotent=True)]
 
     async def plugin_get(self, tenant: str, plugin: str, key: str) -> Any:
         """A plugin's value, or None."""

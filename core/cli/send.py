@@ -146,7 +146,7 @@ async def _inject(store: Store, tenant: str, sender: str, text: str) -> tuple[st
         raise no_such_tenant(tenant)
     clock = Clock()
     message_id = await add_incoming(store, clock, tenant, sender, text)
-    gateways = await store.live_processes()
+    gateways = len(await store.live_processes())
     replies = await replies_to(store, clock, tenant, message_id) if gateways else None
     return message_id, replies, gateways
 

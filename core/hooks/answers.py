@@ -120,7 +120,7 @@ def _check_exempt(exempt: Exempt) -> None:
 
 def _check_deny(deny: Deny) -> None:
     _check_name(deny.code)
-    if not isinstance(deny.message, str) or not _storable(deny.message):
+    if not isinstance(deny.message, str) or not storable(deny.message):
         raise NonsenseError(f"expected a text as message of {deny!r}")
     after = deny.retry_after
     if after is not None and (type(after) not in {int, float} or not math.isfinite(after) or after < 0):
@@ -138,17 +138,17 @@ def _check_when(when: Any) -> None:
 
 
 def _check_content(content: Any, reply_to: Any, mentions: Any, priority: Any) -> None:
-    if not isinstance(content, str) or not 0 < len(content) <= LONGEST_CONTENT or not _storable(content):
+    if not isinstance(content, str) or not 0 < len(content) <= LONGEST_CONTENT or not storable(content):
         raise NonsenseError(f"expected 1 to {LONGEST_CONTENT} characters of text as content, got {_shown(content)}")
-    if reply_to is not None and not (isinstance(reply_to, str) and _storable(reply_to)):
+    if reply_to is not None and not (isinstance(reply_to, str) and storable(reply_to)):
         raise NonsenseError(f"expected a WhatsApp message id or None as reply_to, got {_shown(reply_to)}")
-    if type(mentions) is not tuple or not all(isinstance(name, str) and _storable(name) for name in mentions):
+    if type(mentions) is not tuple or not all(isinstance(name, str) and storable(name) for name in mentions):
         raise NonsenseError(f"expected a tuple of texts as mentions, got {_shown(mentions)}")
     if priority not in PRIORITIES:
         raise NonsenseError(f"expected a priority of {', '.join(PRIORITIES)}, got {_shown(priority)}")
 
 
-def _storable(text: str) -> bool:
+def storable(text: str) -> bool:
     """PostgreSQL keeps neither a NUL nor half of a surrogate pair."""
     if "\0" in text:
         return False

@@ -16,7 +16,8 @@ from uuid_utils import uuid7
 
 from core import jid
 from core.decisions import Exempt, Listed, Quota, Said, merge
-from core.errors import Conflict, Forbidden, OverLimit, Unauthorized, Unprocessable
+from core.errors import BadRequest, Conflict, Forbidden, OverLimit, Unauthorized, Unprocessable
+from core.hooks.answers import LONGEST_CONTENT, storable
 from core.model import Outgoing
 from core.paths.batch import Candidate, encode, tell
 
@@ -174,7 +175,6 @@ class Admission:
         because the answer to the caller promises a time."""
         previous = self._previous.get(message.tenant)
         answers, failures = await hooks.collect_settled("pace", message=message, previous=previous)
-        self._previous[message.tenant] = message
         gaps: dict[str, float] = {failure.plugin: DEFAULT_GAP for failure in failures}
         for plugin, seconds in answers:
             gaps[plugin] = max(seconds, gaps.get(plugin, 0.0))
@@ -202,7 +202,9 @@ class Admission:
             case "over":
                 raise self._over(candidate, outcome)
             case "queued":
-                self._on_admitted(message)
+                self._note(message)
+            case "replayed" if outcome.message_id == message.id:  # this very request, sent again to make certain
+                self._note(message)
         return Admitted(
             id=outcome.message_id,
             status=outcome.status or "unknown",
@@ -213,13 +215,17 @@ class Admission:
             replayed=outcome.outcome == "replayed" and outcome.message_id != message.id,
         )
 
+    def _note(self, message: Outgoing) -> None:
+        self._previous[message.tenant] = message
+        self._on_admitted(message)
+
     def _promise(self, tenant: str, expected_at: datetime | None) -> datetime | None:
         return expected_at if self._expectable(tenant) else None
 
     def _over(self, candidate: Candidate, outcome: Outcome) -> OverLimit:
         usage = outcome.quota
         assert usage is not None, "whoever is over a quota is told which"  # noqa: S101
-        quota = next(q for q in candidate.verdict.quotas if q.name == usage.name)
+        quota = next(q for q in candidate.verdict.quotas if (q.name, q.limit) == (usage.name, usage.limit))
         whose = candidate.message.to if quota.per == "recipient" else "this tenant"
         return OverLimit(
             "limit_reached",
@@ -237,6 +243,7 @@ class Admission:
 
 def _draft(tenant: str, request: SendRequest, region: str, now: datetime) -> Outgoing:
     address = jid.parse(request.number, region)
+    _check_text(request.message)
     _check_times(request, now)
     lifetime = LIFETIME if request.expires_in is None else timedelta(seconds=request.expires_in)
     return Outgoing(
@@ -254,6 +261,17 @@ def _draft(tenant: str, request: SendRequest, region: str, now: datetime) -> Out
         expires_at=max(request.send_at or now, now) + lifetime,
         answers=request.answers,
     )
+
+
+def _check_text(text: str) -> None:
+    """Every door comes by here: HTTP has looked at its bodies before, plugins and the command line have not."""
+    if not text:
+        raise Unprocessable("field_empty", "message is empty", field="message")
+    if len(text) > LONGEST_CONTENT:
+        raise Unprocessable("field_too_long", f"message is longer than {LONGEST_CONTENT} characters", field="message")
+    if not storable(text):
+        code = "nul_character" if "\0" in text else "lone_surrogate"
+        raise BadRequest(code, "message contains a character that no text has", field="message")
 
 
 def _check_times(request: SendRequest, now: datetime) -> None:

@@ -16,7 +16,7 @@ from core.errors import DatabaseUnavailable, StatementRejected, Unavailable
 from core.paths.batch import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from core.clock import Clock
     from core.model import StatusChange
@@ -29,10 +29,13 @@ log = logging.getLogger(__name__)
 LARGEST = 256
 """Messages in one statement."""
 
-PATIENCE = 5.0
+PATIENCE = 10.0
 """Seconds to make certain what became of a batch, before its callers hear 503."""
 
-LINGER = 1.0
+LONGEST_STATEMENT = 6.0
+"""Seconds after which an attempt that we lost sight of has ended at the server (its statement_timeout and a little)."""
+
+LINGER = 0.25
 """Seconds for which equal requests share one answer, so that a burst of repeats hears one thing."""
 
 _RETRY = 0.1
@@ -42,25 +45,37 @@ _RACES_AT_MOST = 5
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
+    """An answer that equal requests wait for. Equal: same fingerprint, and authenticated by the same key."""
+
     fingerprint: str | None
+    key: str | None
     outcome: asyncio.Future[Outcome]
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubt:
+    """Messages that may have been stored although their callers were told otherwise. An attempt may be under way at the
+    server until the monotonic time `settled_at`."""
+
+    ids: tuple[str, ...]
+    settled_at: float
 
 
 class Batcher:
     """Hands candidates to the database, at most `LARGEST` at a time, one statement at a time."""
 
-    def __init__(self, store: Store, clock: Clock, on_withdrawn: Callable[[StatusChange], None]) -> None:
-        self._store, self._clock, self._on_withdrawn = store, clock, on_withdrawn
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store, self._clock = store, clock
         self._waiting: deque[tuple[Candidate, asyncio.Future[Outcome]]] = deque()
         self._shared: dict[tuple[str, str], _Shared] = {}
         self._flushing: asyncio.Task[None] | None = None
         self._uncertain = False
-        self._doubtful: list[str] = []
+        self._doubts: list[_Doubt] = []
 
     @property
     def doubtful(self) -> bool:
-        """Whether messages wait to be withdrawn; nothing should be sent meanwhile."""
-        return bool(self._doubtful)
+        """Whether messages wait to be withdrawn; nothing shall be sent meanwhile."""
+        return bool(self._doubts)
 
     async def submit(self, candidate: Candidate) -> Outcome:
         """What the database decides. Raises DatabaseUnavailable, also at once while another batch is in doubt."""
@@ -69,13 +84,18 @@ class Batcher:
             return await self._enqueue(candidate)
         key = message.tenant, message.client_ref
         if shared := self._shared.get(key):
-            if shared.fingerprint == candidate.fingerprint:
-                return replace(await asyncio.shield(shared.outcome), outcome="replayed")
+            if (shared.fingerprint, shared.key) == (candidate.fingerprint, candidate.key):
+                outcome = await asyncio.shield(shared.outcome)
+                return replace(outcome, outcome="replayed") if outcome.outcome == "queued" else outcome
             await asyncio.wait([shared.outcome])
         future = self._enqueue(candidate)
-        self._shared[key] = mine = _Shared(candidate.fingerprint, future)
+        self._shared[key] = mine = _Shared(candidate.fingerprint, candidate.key, future)
         future.add_done_callback(lambda done: self._release(key, mine, done))
         return await asyncio.shield(future)
+
+    def forget_answers(self) -> None:
+        """Something changed (a key, a status): equal requests ask the database again."""
+        self._shared = {key: shared for key, shared in self._shared.items() if not shared.outcome.done()}
 
     def _release(self, key: tuple[str, str], shared: _Shared, done: asyncio.Future[Outcome]) -> None:
         """A stored message's answer lingers; a refusal is forgotten at once."""
@@ -104,7 +124,8 @@ class Batcher:
         """Every future of the batch gets its outcome or its error."""
         try:
             outcomes = await self._admit([candidate for candidate, _ in batch])
-        except StatementRejected as error:
+        except (StatementRejected, ValueError, TypeError) as error:
+            # A value that JSON or PostgreSQL cannot hold: one caller's mistake is nobody else's.
             if len(batch) == 1:
                 self._fail(batch, error)
                 return
@@ -133,8 +154,10 @@ class Batcher:
 
     async def _admit(self, candidates: Sequence[Candidate]) -> list[Outcome]:
         encoded, deadline, races = encode(candidates), self._clock.monotonic() + PATIENCE, 0
+        lost_sight: float | None = None  # when the latest attempt began of which nobody knows the end
         try:
             while True:
+                began = self._clock.monotonic()
                 try:
                     return await self._store.admit(encoded)
                 except StatementRejected as error:
@@ -142,29 +165,31 @@ class Batcher:
                     if error.sqlstate not in _RACES or races > _RACES_AT_MOST:
                         raise
                 except Unavailable as error:
-                    self._uncertain |= getattr(error, "uncertain", False)
-                    if not self._uncertain:
-                        raise
-                    if self._clock.monotonic() > deadline:
-                        self._doubt([c.message.id for c in candidates])
+                    if getattr(error, "uncertain", False):
+                        self._uncertain, lost_sight = True, began
+                    if lost_sight is None or began > deadline:
                         raise
                 await self._clock.sleep(_RETRY)
+        except Exception:
+            if lost_sight is not None:
+                self._doubt(tuple(c.message.id for c in candidates), lost_sight + LONGEST_STATEMENT)
+            raise
         finally:
             self._uncertain = False
 
-    def _doubt(self, ids: list[str]) -> None:
+    def _doubt(self, ids: tuple[str, ...], settled_at: float) -> None:
         log.error("%d messages are in doubt and will be withdrawn", len(ids), extra={"action": "admission.doubtful"})
-        self._doubtful += ids
+        self._doubts.append(_Doubt(ids, settled_at))
 
-    async def withdraw(self) -> None:
-        """Withdraw what callers were told did not work. Raises Unavailable while PostgreSQL is away."""
-        if not self._doubtful:
-            return
-        ids = list(self._doubtful)
-        for change in await self._store.withdraw(ids):
-            log.warning("message %s withdrawn", change.message_id, extra={"action": "admission.withdrawn"})
-            self._on_withdrawn(change)
-        del self._doubtful[: len(ids)]
+    async def withdraw(self) -> list[StatusChange]:
+        """Withdraw what callers were told did not work, as soon as no attempt can be under way any more. Raises
+        Unavailable while PostgreSQL is away."""
+        settled = [doubt for doubt in self._doubts if doubt.settled_at <= self._clock.monotonic()]
+        if not settled:
+            return []
+        changes = await self._store.withdraw([i for doubt in settled for i in doubt.ids])
+        self._doubts = [doubt for doubt in self._doubts if doubt not in settled]
+        return changes
 
     async def close(self) -> None:
         """Let what was submitted come to its end."""

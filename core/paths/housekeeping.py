@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from core.errors import Unavailable
+from core.errors import StatementRejected, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from core.clock import Clock
     from core.model import StatusChange
+    from core.paths.batcher import Batcher
     from core.paths.statuses import Statuses
     from db.store import Store
 
@@ -23,8 +24,8 @@ EVERY = 1.0
 ORPHANS_EVERY = 10
 """Rounds between two looks for messages in flight whose process is gone."""
 
-KEYS_EVERY = 3600
-"""Rounds between two deletions of old idempotency keys."""
+FORGET_EVERY = 3600
+"""Rounds between two deletions of old idempotency keys and counters."""
 
 GRACE = 10.0
 """Seconds for which a message may be in flight before its process is asked for. A process that lost its connections
@@ -34,36 +35,39 @@ for a moment is not yet gone."""
 class Housekeeping:
     """Runs in every process; PostgreSQL sees to it that each row is dealt with once."""
 
-    def __init__(self, store: Store, clock: Clock, statuses: Statuses) -> None:
-        self._store, self._clock, self._statuses = store, clock, statuses
+    def __init__(self, store: Store, clock: Clock, statuses: Statuses, batcher: Batcher) -> None:
+        self._store, self._clock, self._statuses, self._batcher = store, clock, statuses, batcher
 
     async def start(self) -> None:
-        """What was in flight when its gateway died is named before anything new is sent."""
-        self._tell(await self._store.settle_orphans(0.0))
+        """What was in flight when its gateway died is named before anything new is sent. Raises Unavailable."""
+        alone = len(await self._store.live_processes()) <= 1
+        self.publish(await self._store.settle_orphans(0.0 if alone else GRACE))
 
     async def run(self) -> None:
         """For ever."""
         number = 0
         while True:
-            number += 1
+            await self._round(self._batcher.withdraw)
             await self._round(self._store.expire)
             if number % ORPHANS_EVERY == 0:
                 await self._round(lambda: self._store.settle_orphans(GRACE))
-            if number % KEYS_EVERY == 0:
-                await self._round(self._forget_keys)
+            if number % FORGET_EVERY == 0:
+                await self._round(self._forget)
             await self._clock.sleep(EVERY)
+            number += 1
 
     async def _round(self, work: Callable[[], Awaitable[list[StatusChange]]]) -> None:
         try:
-            self._tell(await work())
-        except Unavailable as error:
+            self.publish(await work())
+        except (Unavailable, StatementRejected) as error:
             log.warning("housekeeping waits: %s", error, extra={"action": "housekeeping.database_away"})
 
-    async def _forget_keys(self) -> list[StatusChange]:
-        await self._store.forget_keys()
+    async def _forget(self) -> list[StatusChange]:
+        await self._store.forget()
         return []
 
-    def _tell(self, changes: list[StatusChange]) -> None:
+    def publish(self, changes: list[StatusChange]) -> None:
+        """Log what time did, and tell the plugins."""
         for change in changes:
             log.warning(
                 "message %s of %s is %s: %s", change.message_id, change.tenant, change.status, change.cause,

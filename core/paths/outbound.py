@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from core.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from core.clock import Clock
     from core.outbox import StoredMessage
     from core.paths.statuses import Statuses
@@ -24,8 +26,8 @@ _POLL = 1.0
 class Outbound:
     """One tenant's messages, by id. An id of another tenant, or of nobody, is NotFound."""
 
-    def __init__(self, store: Store, clock: Clock, statuses: Statuses) -> None:
-        self._store, self._clock, self._statuses = store, clock, statuses
+    def __init__(self, store: Store, clock: Clock, statuses: Statuses, on_cancelled: Callable[[], None]) -> None:
+        self._store, self._clock, self._statuses, self._on_cancelled = store, clock, statuses, on_cancelled
 
     async def get(self, tenant: str, message_id: str) -> StoredMessage:
         """The message with its story. Raises NotFound."""
@@ -40,12 +42,14 @@ class Outbound:
         found = await self._store.cancel(tenant, _checked(message_id))
         if found is None:
             raise _not_found()
-        status, change = found
-        if change is not None:
+        if (change := found[1]) is not None:
+            self._on_cancelled()
             self._statuses.publish(change)
-        elif status != "cancelled":
-            raise Conflict("not_queued", f"the message is {status}; only a queued one can be cancelled", state=status)
-        return await self.get(tenant, message_id)
+        message = await self.get(tenant, message_id)
+        if message.status != "cancelled":
+            detail = f"the message is {message.status}; only a queued one can be cancelled"
+            raise Conflict("not_queued", detail, state=message.status)
+        return message
 
     async def wait_until_sent(self, tenant: str, message_id: str, seconds: float) -> StoredMessage:
         """The message as soon as it is neither queued nor sending, at the latest after `seconds`."""

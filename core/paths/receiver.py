@@ -12,7 +12,7 @@ import logging
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from core.errors import PluginFailed, Refused, Unavailable
+from core.errors import PluginFailed, Refused, StatementRejected, Unavailable
 from core.paths.admission import SendRequest
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 LOOK_ROUND = 2.0
 """Seconds between looks for messages that nobody here was told of."""
 
+AT_MOST = 200
+"""Messages in hand at a time; the others wait in their table."""
+
 _RETRY = 0.5
 _REPLIES = uuid.UUID("b3a8c6b2-5f0e-4c62-9d0a-6b1f0c8f7a11")
 """The name space of replies' ids."""
@@ -39,7 +42,8 @@ class Receiver:
         self._store, self._clock, self._tenants, self._admission = store, clock, tenants, admission
         self._process = process
         self._news = asyncio.Event()
-        self._lanes: dict[str, asyncio.Queue[Incoming]] = {}
+        self._lanes: dict[str, asyncio.Queue[tuple[int, Incoming]]] = {}
+        self._in_hand: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def wake(self) -> None:
@@ -50,12 +54,16 @@ class Receiver:
         """Claim and dispatch, for ever."""
         while True:
             try:
-                while messages := await self._store.claim_incoming(self._process):
-                    for message in messages:
-                        self._dispatch(message)
-            except Unavailable as error:
+                while messages := await self._claim():
+                    for number, message in messages:
+                        self._dispatch(number, message)
+            except (Unavailable, StatementRejected) as error:
                 log.warning("cannot look for incoming messages: %s", error, extra={"action": "receiver.database_away"})
             await self._wait()
+
+    async def _claim(self) -> list[tuple[int, Incoming]]:
+        room = AT_MOST - len(self._in_hand)
+        return await self._store.claim_incoming(self._process, tuple(self._in_hand), room) if room > 0 else []
 
     async def _wait(self) -> None:
         try:
@@ -65,37 +73,51 @@ class Receiver:
             pass
         self._news.clear()
 
-    def _dispatch(self, message: Incoming) -> None:
+    def _dispatch(self, number: int, message: Incoming) -> None:
+        self._in_hand.add(number)
         if lane := self._lanes.get(message.tenant):
-            lane.put_nowait(message)
+            lane.put_nowait((number, message))
             return
         self._lanes[message.tenant] = lane = asyncio.Queue()
-        lane.put_nowait(message)
+        lane.put_nowait((number, message))
         task = asyncio.create_task(self._serve(message.tenant, lane), name=f"receiver {message.tenant}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, tenant: str, lane: asyncio.Queue[Incoming]) -> None:
+    async def _serve(self, tenant: str, lane: asyncio.Queue[tuple[int, Incoming]]) -> None:
         try:
             while not lane.empty():
-                await self._handle(lane.get_nowait())
+                number, message = lane.get_nowait()
+                await self._handle(message)
+                self._in_hand.discard(number)
         finally:
             del self._lanes[tenant]
+            self._news.set()  # there is room again
 
     async def _handle(self, message: Incoming) -> None:
         """Show, reply, write down: again from the start when PostgreSQL was away in between."""
         while True:
             try:
                 replies = await self._show(message)
-                await self._store.incoming_done(message, replies)
             except Unavailable as error:
                 log.warning("incoming message waits: %s", error, extra={"action": "receiver.database_away"})
                 await self._clock.sleep(_RETRY)
+                continue
             except Exception:
                 log.exception("incoming message failed", extra={"action": "receiver.failed", "tenant": message.tenant})
-                return
-            else:
-                return
+                replies = [{"failed": "internal_error"}]
+            return await self._write_down(message, replies)
+
+    async def _write_down(self, message: Incoming, replies: list[dict[str, Any]]) -> None:
+        while True:
+            try:
+                return await self._store.incoming_done(message, replies)
+            except Unavailable as error:
+                log.warning("incoming message waits: %s", error, extra={"action": "receiver.database_away"})
+                await self._clock.sleep(_RETRY)
+            except StatementRejected as error:  # a plugin's word that PostgreSQL cannot hold
+                log.error("cannot write down what came of it: %s", error, extra={"action": "receiver.not_recordable"})
+                replies = [{"failed": "not_recordable"}]
 
     async def _show(self, message: Incoming) -> list[dict[str, Any]]:
         hooks = self._tenants.hooks(message.tenant)
@@ -128,7 +150,12 @@ class Receiver:
         except Refused as refused:
             return self._refused(message, plugin, refused.code, refused.detail)
         except PluginFailed as failed:
+            log.error(
+                "%s", failed, exc_info=failed.__cause__, extra={"action": "plugin_failed", "plugin": failed.plugin}
+            )
             return self._refused(message, plugin, "plugin_failed", str(failed))
+        except StatementRejected as rejected:
+            return self._refused(message, plugin, "not_storable", str(rejected))
 
     def _refused(self, message: Incoming, plugin: str, code: str, detail: str) -> dict[str, Any]:
         log.warning(

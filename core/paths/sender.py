@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.errors import SendFailed, Unavailable
+from core.errors import SendFailed, StatementRejected, Unavailable
 from core.model import StatusChange
 from core.outbox import Claimed, Wait
 
@@ -28,12 +29,13 @@ log = logging.getLogger(__name__)
 LOOK_ROUND = 2.0
 """Seconds between looks for queues that nobody here was told of: another process's, or after a crash."""
 
-LONGEST_WAIT = 60.0
-"""Seconds after which a scheduled message's time is asked for again: clocks are corrected now and then."""
+LONGEST_WAIT = 30.0
+"""Seconds after which a tenant's task looks again: clocks are corrected, and another gateway may have left
+something."""
 
-RECOVERY = 1.0
-"""Seconds to hold still after PostgreSQL was away: gateways first withdraw what their callers were told did not
-work."""
+RECOVERY = 5.0
+"""Seconds to hold still after PostgreSQL was away. The gateways first withdraw what their callers were told did not
+work, and each finds PostgreSQL again within db.listen's longest pause and connect timeout, four seconds together."""
 
 _RETRY = 0.2
 
@@ -59,6 +61,7 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._hold_until = 0.0
+        self._handed: set[str] = set()  # given to a transport, and not recorded since
 
     def hold(self) -> None:
         """PostgreSQL was away: send nothing for `RECOVERY` seconds."""
@@ -79,8 +82,9 @@ class Sender:
         while True:
             try:
                 for tenant in await self._store.tenants_with_queue():
-                    self.wake(tenant)
-            except Unavailable as error:
+                    if tenant not in self._news:
+                        self.wake(tenant)
+            except (Unavailable, StatementRejected) as error:
                 log.warning("cannot look for queued messages: %s", error, extra={"action": "sender.database_away"})
             await self._clock.sleep(LOOK_ROUND)
 
@@ -116,7 +120,6 @@ class Sender:
             return await self._store.claim(tenant, self._process)
         except Unavailable as error:
             log.warning("cannot claim: %s", error, extra={"action": "sender.database_away", "tenant": tenant})
-            self.hold()
             return Wait(_RETRY)
 
     async def _wait(self, news: asyncio.Event, seconds: float) -> None:
@@ -131,20 +134,7 @@ class Sender:
     async def _send(self, message: Outgoing) -> None:
         """Send and record. Whatever the transport does, the row gets a final word."""
         started = self._clock.monotonic()
-        transport = self._transport_of(message.tenant)
-        wa_id: str | None = None
-        cause: str | None = None
-        status: Status = "sent"
-        try:
-            if transport is None:
-                raise SendFailed("transport_gone")
-            wa_id = (await transport.send(message)).wa_id
-        except SendFailed as error:
-            cause = error.cause
-            status = "unknown" if error.left else "failed"
-        except Exception:
-            log.exception("transport failed", extra={"action": "send.crashed", "tenant": message.tenant})
-            cause, status = "transport_crashed", "unknown"
+        status, cause, wa_id = await self._hand_over(message)
         await self._record(message, status, cause, wa_id)
         milliseconds = (self._clock.monotonic() - started) * 1000
         log.info(
@@ -152,6 +142,23 @@ class Sender:
             status, message.id, message.to, message.tenant, milliseconds, f": {cause}" if cause else "",
             extra={"action": f"send.{status}", "tenant": message.tenant, "message_id": message.id},
         )  # fmt: skip
+
+    async def _hand_over(self, message: Outgoing) -> tuple[Status, str | None, str | None]:
+        """(status, cause, WhatsApp's id). A message that was handed over before and is claimed again, because
+        recording it went wrong, is never handed over twice."""
+        transport = self._transport_of(message.tenant)
+        if message.id in self._handed:
+            return "unknown", "not_recorded", None
+        if transport is None:
+            return "failed", "transport_gone", None
+        self._handed.add(message.id)
+        try:
+            return "sent", None, (await transport.send(message)).wa_id
+        except SendFailed as error:
+            return "unknown" if error.left else "failed", error.cause, None
+        except Exception:
+            log.exception("transport failed", extra={"action": "send.crashed", "tenant": message.tenant})
+            return "unknown", "transport_crashed", None
 
     async def _record(self, message: Outgoing, status: Status, cause: str | None, wa_id: str | None) -> None:
         """Until it is written: while PostgreSQL is away, what happened is kept here."""
@@ -169,6 +176,10 @@ class Sender:
                 break
             except Unavailable as error:
                 log.warning("cannot record: %s", error, extra={"action": "sender.database_away"})
-                await self._clock.sleep(_RETRY)
+            except StatementRejected as error:  # a transport's word that PostgreSQL cannot hold
+                log.error("cannot record as it is: %s", error, extra={"action": "sender.not_recordable"})
+                change, wa_id = replace(change, cause="not_recordable"), None
+            await self._clock.sleep(_RETRY)
+        self._handed.discard(message.id)
         if written is not None:
             self._statuses.publish(written)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+AT_MOST = 10_000
+"""Changes that wait for one tenant's plugins; beyond that the oldest are dropped, and a log line says so."""
+
 
 class Statuses:
     """Publishes StatusChanges within this process."""
@@ -33,9 +36,12 @@ class Statuses:
         if not self._tenants.hooks(change.tenant).implements("on_status"):
             return
         if (untold := self._untold.get(change.tenant)) is not None:
+            if len(untold) == AT_MOST:
+                log.error("on_status of %s is too slow: a change is dropped", change.tenant,
+                          extra={"action": "status.dropped", "tenant": change.tenant})  # fmt: skip
             untold.append(change)
             return
-        self._untold[change.tenant] = deque([change])
+        self._untold[change.tenant] = deque([change], maxlen=AT_MOST)
         teller = asyncio.create_task(self._tell(change.tenant), name=f"on_status {change.tenant}")
         self._tellers.add(teller)
         teller.add_done_callback(self._tellers.discard)

@@ -12,6 +12,7 @@ BEGIN
   NOTIFY gapura_keys;
   RETURN NULL;
 END $$;
+CREATE INDEX api_keys_digest ON api_keys (key_digest(api_key));
 CREATE TRIGGER api_keys_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON api_keys
   FOR EACH STATEMENT EXECUTE FUNCTION notify_keys();
 
@@ -36,6 +37,7 @@ CREATE TABLE messages (
   expires_at  timestamptz NOT NULL,
   expected_at timestamptz NOT NULL,        -- as promised at admission
   ahead       integer NOT NULL,            -- how many stood before it at admission
+  in_line     boolean NOT NULL,            -- counted in `lines`; a message for later joins when it is due
   gap_ms      integer NOT NULL,            -- seconds to leave after the tenant's previous paced send, in ms; 0: unpaced
   gaps        jsonb NOT NULL,              -- {plugin: ms} as asked for
   quota_limit integer,                     -- the recipient's daily limit as answered; null when waived or not enabled
@@ -48,13 +50,15 @@ CREATE TABLE messages (
   wa_id       text,
   process     integer,                     -- who holds it while it is `sending`
   claimed_at  timestamptz,
-  sent_at     timestamptz
+  sent_at     timestamptz,
+  settled_at  timestamptz                  -- when what became of it was last recorded
 );
 CREATE INDEX messages_paced ON messages (tenant_id, priority, send_at, seq) WHERE status = 'queued' AND gap_ms > 0;
 CREATE INDEX messages_unpaced ON messages (tenant_id, priority, send_at, seq) WHERE status = 'queued' AND gap_ms = 0;
-CREATE INDEX messages_recipient ON messages (tenant_id, recipient) WHERE status IN ('queued', 'sending');
+CREATE INDEX messages_later ON messages (tenant_id, send_at, seq) WHERE status = 'queued' AND NOT in_line;
+CREATE INDEX messages_recipient ON messages (tenant_id, recipient, priority, send_at, seq) WHERE status IN ('queued', 'sending');
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE status = 'queued';
-CREATE INDEX messages_in_flight ON messages (claimed_at) WHERE status = 'sending';
+CREATE INDEX messages_in_flight ON messages (tenant_id, process) WHERE status = 'sending';
 
 -- Lives 30 days. The fingerprint is the SHA-256 of route, recipient and content as the caller gave it.
 CREATE TABLE idempotency_keys (
@@ -80,12 +84,12 @@ CREATE TABLE quota_counters (
 );
 
 -- One line per tenant: what waits in it and the slot of its latest paced send, so that `ahead` and `expected_at` cost nothing.
--- Invariant: waiting[p] and gap_ms[p] count and sum the queued, paced messages of priority p that were not scheduled for later;
--- waiting[4] counts the queued, unpaced ones.
+-- Invariant: over the queued messages that are in_line, waiting[p] counts the paced ones of priority p, waiting[3 + p] the
+-- unpaced ones, and gap_ms[p] sums the gaps of the paced ones.
 CREATE TABLE lines (
   tenant_id varchar(100) PRIMARY KEY,
   paced_at  timestamptz NOT NULL DEFAULT '-infinity',
-  waiting   integer[] NOT NULL DEFAULT '{0,0,0,0}',
+  waiting   integer[] NOT NULL DEFAULT '{0,0,0,0,0,0}',
   gap_ms    bigint[] NOT NULL DEFAULT '{0,0,0}'
 );
 
@@ -111,6 +115,7 @@ CREATE TABLE incoming_messages (
 );
 CREATE INDEX incoming_chat ON incoming_messages (tenant_id, chat, at);
 CREATE INDEX incoming_waiting ON incoming_messages (seq) WHERE dispatched_at IS NULL;
+CREATE INDEX incoming_tenant ON incoming_messages (tenant_id) WHERE dispatched_at IS NULL;
 
 -- What plugins keep: one small dictionary per plugin and tenant.
 CREATE TABLE plugin_data (

@@ -75,6 +75,7 @@ DECLARE
   id uuid[];
   tenant text[];
   client_ref text[];
+  recipient text[];
   priority integer[];
   send_at timestamptz[];
   owner uuid[];            -- the message that has the row's idempotency key, or the row's own id when it is stored already
@@ -95,7 +96,7 @@ DECLARE
   counter_active integer[];
   lines_of text[];
   line_paced timestamptz[];
-  line_waiting integer[];  -- four per line
+  line_waiting integer[];  -- six per line
   line_gap bigint[];       -- three per line
 
   present timestamptz;
@@ -108,17 +109,22 @@ DECLARE
   number integer;
   line integer;
   stretch bigint;
+  head integer;
+  who text;
+  whom text;
+  due timestamptz;
+  later boolean[];         -- not due yet: stands in no line
   w integer := 1;
   g integer := 1;
   q integer := 1;
   p integer;
 BEGIN
   SELECT array_agg(r.id ORDER BY n), array_agg(r.tenant ORDER BY n), array_agg(r.client_ref ORDER BY n),
-         array_agg(r.priority ORDER BY n), array_agg(r.send_at ORDER BY n)
-    INTO id, tenant, client_ref, priority, send_at
+         array_agg(r."to" ORDER BY n), array_agg(r.priority ORDER BY n), array_agg(r.send_at ORDER BY n)
+    INTO id, tenant, client_ref, recipient, priority, send_at
     FROM ROWS FROM (jsonb_to_recordset(batch -> 'rows')
-                    AS (id uuid, tenant text, client_ref text, priority integer, send_at timestamptz))
-         WITH ORDINALITY r(id, tenant, client_ref, priority, send_at, n);
+                    AS (id uuid, tenant text, client_ref text, "to" text, priority integer, send_at timestamptz))
+         WITH ORDINALITY r(id, tenant, client_ref, "to", priority, send_at, n);
 
   SELECT array_agg(m.id ORDER BY n), array_agg(true)
     INTO owner, same
@@ -143,7 +149,8 @@ BEGIN
 
   -- What each row is waived, which gap it keeps and which quotas bind it.
   FOR n IN 1..size LOOP
-    result[n] := CASE WHEN NOT alive[key[n]] THEN 'revoked'
+    result[n] := CASE WHEN owner[n] = id[n] THEN 'replayed'  -- this very batch, repeated
+                      WHEN NOT alive[key[n]] THEN 'revoked'
                       WHEN owner[n] IS NULL THEN 'queued'
                       WHEN same[n] THEN 'replayed' ELSE 'conflict' END;
     lists := CASE WHEN subject[n] > 0 THEN listed[subject[n]] ELSE 0 END;
@@ -246,6 +253,17 @@ BEGIN
     END LOOP;
   END LOOP;
 
+  -- Whoever would replay a row of this batch that was refused is refused with it.
+  FOR n IN 1..size LOOP
+    CONTINUE WHEN result[n] <> 'replayed';
+    number := array_position(id, owner[n]);
+    IF result[number] = 'over' THEN
+      result[n] := 'over';
+      told[n] := told[number];
+      told_used[n] := told_used[number];
+    END IF;
+  END LOOP;
+
   -- A place in the tenant's line. Only now is the time taken: whoever comes later in a line has the later time.
   SELECT array_agg(DISTINCT t ORDER BY t) INTO lines_of FROM unnest(tenant, result) u(t, r) WHERE r = 'queued';
   INSERT INTO lines (tenant_id) SELECT t FROM unnest(lines_of) t ORDER BY t ON CONFLICT DO NOTHING;
@@ -254,30 +272,63 @@ BEGIN
       FROM lines l WHERE l.tenant_id = lines_of[i] FOR UPDATE;
   END LOOP;
   present := clock_timestamp();
+  FOR i IN 1..coalesce(array_length(lines_of, 1), 0) LOOP
+    -- Nobody may have sent for a while: then the first in the line goes now, and not at a slot that has passed.
+    SELECT m.gap_ms INTO head FROM messages m
+     WHERE m.tenant_id = lines_of[i] AND m.status = 'queued' AND m.gap_ms > 0 AND m.in_line
+     ORDER BY m.priority, m.send_at, m.seq LIMIT 1;
+    IF head IS NOT NULL THEN
+      line_paced[i] := greatest(line_paced[i], present - make_interval(secs => head / 1000.0));
+    END IF;
+  END LOOP;
   FOR n IN 1..size LOOP
     CONTINUE WHEN result[n] <> 'queued';
     line := array_position(lines_of, tenant[n]) - 1;
     p := priority[n];
-    before[n] := line_waiting[line * 4 + 4];
-    IF gap[n] > 0 THEN
-      IF line_waiting[line * 4 + 1] + line_waiting[line * 4 + 2] + line_waiting[line * 4 + 3] = 0 THEN
+    later[n] := coalesce(send_at[n] > present, false);
+    who := tenant[n];
+    whom := recipient[n];
+    due := coalesce(send_at[n], present);
+    before[n] := 0;
+    stretch := gap[n];
+    FOR i IN 1..p LOOP
+      before[n] := before[n] + line_waiting[line * 6 + 3 + i];
+      IF gap[n] > 0 THEN
+        before[n] := before[n] + line_waiting[line * 6 + i];
+        stretch := stretch + line_gap[line * 3 + i];
+      END IF;
+    END LOOP;
+    IF gap[n] = 0 THEN
+      -- It overtakes the line, but not what was queued for the same recipient.
+      expected[n] := (
+        SELECT greatest(present, due, max(last.expected_at))
+        FROM (SELECT m.expected_at FROM messages m
+               WHERE m.tenant_id = who AND m.recipient = whom AND m.status IN ('queued', 'sending')
+                 AND m.priority <= p AND m.in_line
+               ORDER BY m.priority DESC, m.send_at DESC, m.seq DESC LIMIT 1) last);
+    ELSE
+      IF NOT later[n] AND line_waiting[line * 6 + 1] + line_waiting[line * 6 + 2] + line_waiting[line * 6 + 3] = 0 THEN
         -- Nobody waits: the line's clock is set so that this one's slot is its gap after the last send, or now.
         line_paced[line + 1] := greatest(line_paced[line + 1], present - make_interval(secs => gap[n] / 1000.0));
       END IF;
-      stretch := gap[n];
-      FOR i IN 1..p LOOP
-        before[n] := before[n] + line_waiting[line * 4 + i];
-        stretch := stretch + line_gap[line * 3 + i];
-      END LOOP;
       expected[n] := greatest(present, send_at[n], line_paced[line + 1] + make_interval(secs => stretch / 1000.0));
-    ELSE
-      expected[n] := greatest(present, send_at[n]);
-      p := 4;
+      IF later[n] THEN
+        -- Those who come due just before it go first.
+        expected[n] := (
+          SELECT greatest(expected[n], max(e) + make_interval(secs => gap[n] / 1000.0))
+          FROM (SELECT last.e FROM (SELECT m.expected_at AS e FROM messages m
+                                     WHERE m.tenant_id = who AND m.status = 'queued' AND NOT m.in_line AND m.gap_ms > 0
+                                       AND m.send_at <= due ORDER BY m.send_at DESC, m.seq DESC LIMIT 1) last
+                 UNION ALL
+                SELECT expected[j] FROM generate_series(1, n - 1) j
+                 WHERE later[j] AND gap[j] > 0 AND tenant[j] = who AND send_at[j] <= due) earlier(e));
+      END IF;
     END IF;
-    IF send_at[n] IS NULL OR send_at[n] <= present THEN
+    IF NOT later[n] THEN
       send_at[n] := present;
-      line_waiting[line * 4 + p] := line_waiting[line * 4 + p] + 1;
-      IF p < 4 THEN line_gap[line * 3 + p] := line_gap[line * 3 + p] + gap[n]; END IF;
+      p := p + CASE WHEN gap[n] = 0 THEN 3 ELSE 0 END;
+      line_waiting[line * 6 + p] := line_waiting[line * 6 + p] + 1;
+      IF p <= 3 THEN line_gap[line * 3 + p] := line_gap[line * 3 + p] + gap[n]; END IF;
     END IF;
   END LOOP;
 
@@ -292,7 +343,7 @@ BEGIN
      WHERE k.tenant_id = c.tenant AND k.name = c.name AND k.period = c.period AND k.subject = c.subject
        AND k.window_start = c.start AND k.used <> counter_used[c.n];
   END IF;
-  UPDATE lines l SET paced_at = line_paced[n], waiting = line_waiting[n * 4 - 3:n * 4],
+  UPDATE lines l SET paced_at = line_paced[n], waiting = line_waiting[n * 6 - 5:n * 6],
                      gap_ms = line_gap[n * 3 - 2:n * 3]
     FROM unnest(lines_of) WITH ORDINALITY u(t, n) WHERE l.tenant_id = u.t;
   FOR n IN 1..size LOOP  -- a refused request gives its key back
@@ -300,10 +351,10 @@ BEGIN
     DELETE FROM idempotency_keys k WHERE k.message_id = id[n];
   END LOOP;
   INSERT INTO messages (id, tenant_id, recipient, kind, content, reply_to, mentions, client_ref, answers, priority, status,
-                        created_at, send_at, expires_at, expected_at, ahead, gap_ms, gaps, quota_limit, quota_used,
+                        created_at, send_at, expires_at, expected_at, ahead, in_line, gap_ms, gaps, quota_limit, quota_used,
                         quota_resets_at, waived, counted, explanation, history)
     SELECT r.id, r.tenant, r."to", r.kind, r.content, r.reply_to, r.mentions, r.client_ref, r.answers, r.priority, 'queued',
-           present, send_at[n], r.expires_at, expected[n], before[n], gap[n], r.gaps, quota_limit[told[n]], told_used[n],
+           present, send_at[n], r.expires_at, expected[n], before[n], NOT later[n], gap[n], r.gaps, quota_limit[told[n]], told_used[n],
            quota_resets_at[told[n]], waived_of[n]::text[], ('[' || counted[n] || ']')::jsonb,
            batch -> 'explanations' -> (r.explanation - 1), '[]'
       FROM ROWS FROM (jsonb_to_recordset(batch -> 'rows') AS (

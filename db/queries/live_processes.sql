@@ -1,1 +1,1 @@
-SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = process_class()::oid AND granted
+SELECT live_processes()

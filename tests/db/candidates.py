@@ -40,7 +40,8 @@ def candidate(
     at: datetime | None = None,
     **message: Any,
 ) -> Candidate:
-    """A message of `tenant` to `to`; `gap` and `lifetime` in seconds; `at`: when it came; the rest are fields of Outgoing."""
+    """A message of `tenant` to `to`; `gap` and `lifetime` in seconds; `at`: when it came; the rest are fields of
+    Outgoing."""
     now = at or datetime.now(UTC)
     outgoing = Outgoing(
         id=str(uuid7()), tenant=tenant, to=to, content="hi", expires_at=now + timedelta(seconds=lifetime), **message
@@ -67,6 +68,7 @@ class Door:
 
     db: Database
     store: Store = field(init=False)
+    processes: int = 0
 
     def __post_init__(self) -> None:
         self.store = Store(self.db)
@@ -75,7 +77,9 @@ class Door:
         return await self.store.admit(encode(candidates))
 
     async def claim(self, tenant: str = "shop") -> Outgoing | None:
-        claimed = await self.store.claim(tenant, 1)
+        """As another process each time: one process gets what it holds already."""
+        self.processes += 1
+        claimed = await self.store.claim(tenant, self.processes)
         return claimed.message if isinstance(claimed, Claimed) else None
 
     async def sent(self, message: Outgoing) -> None:
@@ -104,12 +108,12 @@ class Door:
 _LINES_THAT_LIE = """
 SELECT l.tenant_id, l.waiting, l.gap_ms, r.waiting, r.gap_ms
   FROM lines l, LATERAL (
-       SELECT ARRAY(SELECT count(m.id)::int FROM generate_series(1, 4) lane LEFT JOIN messages m
-                       ON m.tenant_id = l.tenant_id AND m.status = 'queued' AND m.send_at <= m.created_at
-                      AND CASE WHEN m.gap_ms = 0 THEN 4 ELSE m.priority END = lane
+       SELECT ARRAY(SELECT count(m.id)::int FROM generate_series(1, 6) lane LEFT JOIN messages m
+                       ON m.tenant_id = l.tenant_id AND m.status = 'queued' AND m.in_line
+                      AND m.priority + CASE WHEN m.gap_ms = 0 THEN 3 ELSE 0 END = lane
                     GROUP BY lane ORDER BY lane) AS waiting,
               ARRAY(SELECT coalesce(sum(m.gap_ms), 0)::bigint FROM generate_series(1, 3) lane LEFT JOIN messages m
-                       ON m.tenant_id = l.tenant_id AND m.status = 'queued' AND m.send_at <= m.created_at
+                       ON m.tenant_id = l.tenant_id AND m.status = 'queued' AND m.in_line
                       AND m.gap_ms > 0 AND m.priority = lane GROUP BY lane ORDER BY lane) AS gap_ms) r
  WHERE l.waiting <> r.waiting OR l.gap_ms <> r.gap_ms
 """

@@ -121,6 +121,15 @@ async def test_a_batch_repeated_after_an_unknown_end_is_the_same_batch(door: Doo
     await door.check_books()
 
 
+async def test_a_batch_that_was_stored_is_a_replay_though_its_key_is_revoked_meanwhile(door: Door) -> None:
+    """Who repeats a batch to make certain must hear what happened, not what would happen now."""
+    batch = encode([candidate(said=limited(2))])
+    await door.store.admit(batch)
+    await door.db.execute("DELETE FROM api_keys")
+    [again] = await door.store.admit(batch)
+    assert again.outcome == "replayed"
+
+
 async def test_a_revoked_key_is_refused_inside_the_statement(door: Door) -> None:
     """Also when it was revoked behind everybody's back a moment ago; a changed key is a revoked key."""
     await door.db.execute("UPDATE api_keys SET api_key = 'sk_new' WHERE tenant_id = 'shop'")
@@ -268,3 +277,10 @@ async def test_everything_said_is_kept_with_the_message(door: Door) -> None:
     assert (message.gap_ms, message.gaps, message.waived) == (2500, {"delay": 2500}, [])
     assert [entry["status"] for entry in message.history] == ["queued"]
     assert await door.store.message("bank", outcome.message_id) is None
+
+
+async def test_a_replay_of_a_row_that_is_refused_in_the_same_batch_is_refused_too(door: Door) -> None:
+    """One key twice in one batch, from HTTP and from a plugin: nobody is told of a message that does not exist."""
+    outcomes = await door.admit(*(candidate(said=limited(0), client_ref="k") for _ in range(2)))
+    assert [o.outcome for o in outcomes] == ["over", "over"]
+    assert await door.db.fetch("SELECT * FROM idempotency_keys") == []

@@ -79,6 +79,33 @@ async def test_a_waived_message_does_not_overtake_an_earlier_one_to_the_same_rec
     assert went == [paced.message_id, waived.message_id]
 
 
+async def test_a_claim_whose_answer_was_lost_is_given_again_to_the_same_process_only(door: Door) -> None:
+    """The row is `sending`, and whoever sends it does not know: asking again must not block its recipient for ever."""
+    [outcome] = await door.admit(candidate())
+    for _ in range(2):
+        again = await door.store.claim("shop", 7)
+        assert isinstance(again, Claimed)
+        assert again.message.id == outcome.message_id
+    assert await door.store.claim("shop", 8) is None
+    await door.check_books()
+
+
+async def test_an_urgent_paced_message_goes_before_unpaced_bulk(door: Door) -> None:
+    """Priority comes first; steady traffic to whitelisted numbers starves nobody."""
+    await door.admit(*(candidate(f"62811{n}", priority="bulk") for n in range(5)))
+    [urgent] = await door.admit(candidate("628999", priority="urgent", gap=1))
+    message = await door.claim()
+    assert message is not None
+    assert message.id == urgent.message_id
+
+
+async def test_a_removed_tenants_messages_never_go_even_if_admitted_in_the_same_moment(door: Door) -> None:
+    """An admission that was under way may leave a queued row behind; nobody sends it."""
+    await door.admit(candidate())
+    await door.db.execute("DELETE FROM api_keys")
+    assert await door.claim() is None
+
+
 async def test_the_gap_is_kept_between_two_paced_sends_also_by_two_processes(door: Door) -> None:
     """A second claim says how long to wait, whoever asks."""
     await door.admit(candidate("628111", gap=30), candidate("628222", gap=30))
@@ -96,7 +123,7 @@ async def test_unpaced_messages_neither_wait_nor_make_others_wait(door: Door) ->
     message = await door.claim()
     assert message is not None
     assert message.id == free.message_id
-    waiting = await door.store.claim("shop", 1)
+    waiting = await door.store.claim("shop", 99)
     assert isinstance(waiting, Wait)
     assert paced.expected_at is not None
     promised = (paced.expected_at - datetime.now(UTC)).total_seconds()
@@ -114,6 +141,38 @@ async def test_the_promise_adds_the_gaps_of_all_who_stand_before(door: Door) -> 
     assert offsets[:3] == [0, 3, 5]
     assert offsets[4] == pytest.approx(5 + 5 + 1, abs=0.01)
     assert [o.ahead for o in (*outcomes, urgent, last)] == [0, 1, 2, 0, 4]
+
+
+async def test_scheduled_messages_for_one_moment_are_promised_one_after_another(door: Door) -> None:
+    """And once they are due they stand in the line, so that newcomers are promised a time after them."""
+    later = datetime.now(UTC) + timedelta(seconds=0.3)
+    first, second = await door.admit(*(candidate(f"62811{n}", gap=5, send_at=later) for n in range(2)))
+    [third] = await door.admit(candidate("628113", gap=5, send_at=later))
+    moments = [o.expected_at for o in (first, second, third) if o.expected_at]
+    assert [(at - moments[0]).total_seconds() for at in moments] == [0, 5, 10]
+    await asyncio.sleep(0.35)
+    assert await door.claim() is not None
+    [newcomer] = await door.admit(candidate("628114", gap=5))
+    assert newcomer.ahead == 2
+    assert newcomer.expected_at is not None
+    assert 14 < (newcomer.expected_at - moments[0]).total_seconds() < 16
+    await door.check_books()
+
+
+async def test_after_a_standstill_promises_count_from_now(door: Door) -> None:
+    """Nobody sent for ten minutes: the first in the line goes now, and not at a slot that has passed."""
+    await door.admit(*(candidate(f"62811{n}", gap=5) for n in range(10)))
+    await door.db.execute("UPDATE lines SET paced_at = paced_at - interval '10 minutes'")
+    [last] = await door.admit(candidate("628999", gap=5))
+    assert last.expected_at is not None
+    assert 49 < (last.expected_at - datetime.now(UTC)).total_seconds() < 51
+
+
+async def test_a_waived_message_behind_others_to_its_recipient_is_promised_their_time(door: Door) -> None:
+    """It overtakes the line, but not what was queued for the same number."""
+    _, paced = await door.admit(candidate("628222", gap=60), candidate("628111", gap=60))
+    [waived] = await door.admit(candidate("628111"))
+    assert waived.expected_at == paced.expected_at
 
 
 async def test_promises_are_kept_to_the_millisecond_along_a_line(door: Door) -> None:
@@ -140,7 +199,7 @@ async def test_a_message_is_not_sent_before_its_send_at(door: Door) -> None:
     message = await door.claim()
     assert message is not None
     assert message.id == now.message_id
-    waiting = await door.store.claim("shop", 1)
+    waiting = await door.store.claim("shop", 99)
     assert isinstance(waiting, Wait)
     assert 20 < waiting.seconds <= 30
     assert scheduled.expected_at is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +17,7 @@ from core.errors import DatabaseUnavailable, StatementRejected, StatementTimeout
 from core.model import Outgoing, StatusChange
 from core.outbox import Outcome
 from core.paths.batch import Candidate
-from core.paths.batcher import LARGEST, PATIENCE, Batcher
+from core.paths.batcher import LARGEST, LINGER, LONGEST_STATEMENT, PATIENCE, Batcher
 
 if TYPE_CHECKING:
     from db.store import Store
@@ -75,9 +76,9 @@ def candidate(number: int, ref: str | None = None, fingerprint: str = "f") -> Ca
     )
 
 
-def batcher_on(store: ScriptedStore) -> tuple[Batcher, list[StatusChange]]:
-    changes: list[StatusChange] = []
-    return Batcher(cast("Store", store), FastClock(), changes.append), changes
+def batcher_on(store: ScriptedStore) -> tuple[Batcher, FastClock]:
+    clock = FastClock()
+    return Batcher(cast("Store", store), clock), clock
 
 
 async def test_requests_that_come_while_a_statement_is_under_way_share_the_next_one() -> None:
@@ -167,16 +168,62 @@ async def test_while_a_batch_is_in_doubt_others_are_refused_at_once() -> None:
 
 
 async def test_a_batch_that_stays_in_doubt_is_answered_503_and_withdrawn_later() -> None:
-    """After PATIENCE the callers hear it; sending stops until the rows are withdrawn; each is told of once."""
+    """After PATIENCE the callers hear it; sending stops until the rows are withdrawn, which waits until no attempt
+    can be under way at the server any more; each is told of once."""
     store = ScriptedStore(*(DatabaseUnavailable("died", uncertain=True) for _ in range(int(PATIENCE / 0.1) + 2)))
-    batcher, changes = batcher_on(store)
+    batcher, clock = batcher_on(store)
     with pytest.raises(DatabaseUnavailable):
         await batcher.submit(candidate(0))
     assert batcher.doubtful
-    await batcher.withdraw()
-    await batcher.withdraw()
+    assert await batcher.withdraw() == []
+    clock.elapsed += LONGEST_STATEMENT
+    assert [change.message_id for change in await batcher.withdraw()] == ["id-0"]
+    assert await batcher.withdraw() == []
     assert not batcher.doubtful
-    assert (store.withdrawn, [c.message_id for c in changes]) == (["id-0"], ["id-0"])
+    assert store.withdrawn == ["id-0"]
+
+
+async def test_a_batch_rejected_after_an_uncertain_attempt_is_in_doubt_too() -> None:
+    """The first attempt may have been stored, whatever the second one was told."""
+    store = ScriptedStore(DatabaseUnavailable("cut", uncertain=True), StatementRejected("XX000", "a slip"))
+    batcher, _ = batcher_on(store)
+    with pytest.raises(StatementRejected):
+        await batcher.submit(candidate(0))
+    assert batcher.doubtful
+
+
+async def test_a_refusal_is_a_refusal_for_all_who_asked_the_same_at_once() -> None:
+    """Nobody is told that a message was stored that was not."""
+
+    class Full(ScriptedStore):
+        async def admit(self, batch: str) -> list[Outcome]:
+            return [Outcome("over", row["id"], None, None, None, None, ()) for row in json.loads(batch)["rows"]]
+
+    batcher, _ = batcher_on(Full())
+    outcomes = await asyncio.gather(*(batcher.submit(candidate(n, "k")) for n in range(3)))
+    assert [o.outcome for o in outcomes] == ["over"] * 3
+
+
+async def test_equal_requests_of_another_key_ask_for_themselves() -> None:
+    """A key that was rotated meanwhile must not be answered with what the new one was told."""
+    store = ScriptedStore()
+    batcher, _ = batcher_on(store)
+    other = dataclasses.replace(candidate(1, "k"), key="sha256:other")
+    await asyncio.gather(batcher.submit(candidate(0, "k")), batcher.submit(other))
+    assert store.batches == [["id-0"], ["id-1"]]
+
+
+async def test_an_answer_lingers_for_a_moment_and_is_forgotten_when_something_changes() -> None:
+    """A burst of repeats hears one thing; after a cancellation or a change of keys the database is asked again."""
+    store = ScriptedStore()
+    batcher, _ = batcher_on(store)
+    for n in range(3):
+        await batcher.submit(candidate(n, "k"))
+    batcher.forget_answers()
+    await batcher.submit(candidate(3, "k"))
+    await asyncio.sleep(LINGER * 1.5)
+    await batcher.submit(candidate(4, "k"))
+    assert store.batches == [["id-0"], ["id-3"], ["id-4"]]
 
 
 async def test_a_statement_that_postgresql_timed_out_had_no_effect_and_is_answered_503() -> None:
@@ -197,13 +244,25 @@ async def test_one_bad_row_spoils_nobody_elses() -> None:
                 raise StatementRejected("22021", "bad text")
             return await super().admit(batch)
 
-    batcher, _ = batcher_on(store := Picky())
+    store = Picky()
+    batcher, _ = batcher_on(store)
     store.gate.clear()
     tasks = [asyncio.ensure_future(batcher.submit(candidate(n))) for n in range(4)]
     await asyncio.sleep(0.01)
     store.gate.set()
     results: list[Any] = await asyncio.gather(*tasks, return_exceptions=True)
     assert [isinstance(r, StatementRejected) for r in results] == [False, False, True, False]
+
+
+async def test_text_that_is_no_text_spoils_nobody_elses_batch() -> None:
+    """A lone surrogate that came past every door fails its own request only."""
+    store = ScriptedStore()
+    batcher, _ = batcher_on(store)
+    bad = candidate(0)
+    bad = dataclasses.replace(bad, message=dataclasses.replace(bad.message, content="\ud800"))
+    results: list[Any] = await asyncio.gather(batcher.submit(bad), batcher.submit(candidate(1)), return_exceptions=True)
+    assert isinstance(results[0], UnicodeEncodeError)
+    assert results[1].message_id == "id-1"
 
 
 async def test_our_own_earlier_attempt_that_committed_late_is_waited_for() -> None:

@@ -97,7 +97,7 @@ def test_database_url_beats_the_file(config: Path) -> None:
 
 def test_plugins_dir_is_relative_to_service_yaml(config: Path) -> None:
     """It need not exist."""
-    assert load(config, "plugins_dir: ../mine").plugins_dir == config / ".." / "mine"
+    assert load(config, "plugins_dir: ../mine").plugins_dir == config.parent / "mine"
 
 
 @pytest.mark.parametrize(
