@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.model import PRIORITIES, Outgoing, StatusChange
+from core.model import PRIORITIES, Incoming, Outgoing, StatusChange
 from core.outbox import Claimed, Wait
 from tests.db.candidates import KEY, Door, candidate, limited
 
@@ -336,3 +336,33 @@ async def test_books_are_right_after_any_history(door: Door) -> None:
             await door.store.expire()
     await door.check_books()
     assert set(await door.statuses()) >= {"queued", "sent", "failed", "cancelled", "expired"}
+
+
+async def incoming(door: Door, tenant: str, *ids: str) -> None:
+    for message_id in ids:
+        message = Incoming(
+            tenant=tenant, id=message_id, chat="628111", sender="628111", content="hi", at=datetime.now(UTC)
+        )
+        assert await door.store.add_incoming(message)
+
+
+async def test_incoming_messages_whose_claim_was_answered_into_the_void_are_claimed_again(door: Door) -> None:
+    """By the same process, which knows what it has in hand; what it has is not given twice."""
+    await incoming(door, "shop", "A", "B")
+    first = await door.store.claim_incoming(7, (), 1)
+    again = await door.store.claim_incoming(7, (), 10)
+    assert [message.id for _, message in first] == ["A"]
+    assert [message.id for _, message in again] == ["A", "B"]
+    assert await door.store.claim_incoming(7, tuple(number for number, _ in again), 10) == []
+
+
+async def test_a_tenants_incoming_messages_are_shown_by_one_living_process_at_a_time(door: Door, db: Database) -> None:
+    """Its messages are shown in order; another tenant's go elsewhere meanwhile, and a dead process holds nothing."""
+    await incoming(door, "shop", "A")
+    await door.store.claim_incoming(7, (), 10)
+    await incoming(door, "shop", "B")
+    await incoming(door, "bank", "C")
+    async with db.transaction() as alive:
+        await alive.fetch("SELECT pg_advisory_xact_lock(process_class(), 7)")
+        assert [message.id for _, message in await door.store.claim_incoming(8, (), 10)] == ["C"]
+    assert [message.id for _, message in await door.store.claim_incoming(8, (), 10)] == ["A", "B", "C"]

@@ -7,6 +7,7 @@ import os
 import signal
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from tests.service.gateway_process import Installation
 from tests.service.load import Load, check_books, rows
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
     from db.embedded import EmbeddedPostgres
 
+EVERYBODY_ELSE = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 PLUGINS = "{api_key: {}, whitelist: {}, daily_limit: {limit: 1000000}, delay: {min: 0, max: 0}}"
 
 
@@ -68,12 +73,7 @@ async def test_connections_killed_in_the_middle_of_batches(database_url: str, tm
         async with Load([gateway.url], key).running() as load:
             for _ in range(30):
                 await load.until_accepted(5)
-                await asyncio.to_thread(
-                    rows,
-                    database_url,
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()",
-                )
+                await asyncio.to_thread(rows, database_url, EVERYBODY_ELSE)
             await load.until_accepted(50)
         assert load.statuses.keys() <= {202, 503}
     check_books(database_url, load)
@@ -98,3 +98,22 @@ async def test_kill_9_of_a_gateway_under_load(database_url: str, tmp_path: Path)
     assert load.accepted <= stored
     # A tenant has one message in flight at a time, so one kill leaves at most one in doubt.
     assert rows(database_url, "SELECT count(*) <= 1 FROM messages WHERE status = 'unknown'") == [(True,)]
+
+
+async def test_a_postgresql_that_cannot_write_is_away_and_not_broken(database_url: str, tmp_path: Path) -> None:
+    """Read-only after a fail-over: 503 with Retry-After, the gateway lives, and goes on when it may write again."""
+    installation = Installation(tmp_path, database_url)
+    key = installation.add_tenant("shop", plugins=PLUGINS)
+    name = urlsplit(database_url).path[1:]
+    with installation.serve() as gateway:
+        async with Load([gateway.url], key).running(2) as load:
+            await load.until_accepted(10)
+            rows(database_url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            rows(database_url, EVERYBODY_ELSE)
+            await load.until_status(503)
+            writing = f"{database_url}&options=-c%20default_transaction_read_only%3Doff"
+            rows(writing, f"ALTER DATABASE {name} RESET ALL")
+            rows(database_url, EVERYBODY_ELSE)
+            await load.until_accepted(10)
+        assert load.statuses.keys() == {202, 503}
+    check_books(database_url, load)

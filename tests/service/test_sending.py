@@ -51,6 +51,7 @@ async def test_a_message_is_sent_and_its_story_told(house: House) -> None:
         (SendFailed("refused_by_whatsapp"), "failed", "refused_by_whatsapp", 0),
         (SendFailed("timed_out", left=True), "unknown", "timed_out", 1),
         (RuntimeError("a slip in the transport"), "unknown", "transport_crashed", 1),
+        (SendFailed("no text\0at all"), "failed", "not_recordable", 0),
     ],
 )
 async def test_a_failure_has_a_name_and_gives_back_only_what_surely_did_not_leave(
