@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import random
 import sys
 import time
 from array import array
@@ -25,7 +26,7 @@ _LAST_ANSWERS = 10.0
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What to send where: to so many `recipients` in turn, for `warm_up` + `seconds` seconds, of which only the latter
+    """What to send where: to any of so many `recipients`, for `warm_up` + `seconds` seconds, of which only the latter
     are measured. `rate`: requests a second, null for a closed loop; `keys`: the beginning of idempotency keys, null for
     none."""
 
@@ -65,12 +66,12 @@ class Requests:
         )
         bodies = [b'{"number":"%s","message":"Your order has left our house."%s' % (n, keyed) for n in numbers]
         self._requests = [b"%s%d\r\n\r\n%s" % (head, len(body) + tail, body) for body in bodies]
-        self._keyed, self._count = bool(keyed), 0
+        self._keyed, self._count, self._random = bool(keyed), 0, random.Random(1).random
 
     def next(self) -> bytes:
-        """The next one, to the next number."""
+        """The next one, to any of the numbers; every run draws the same ones."""
         self._count += 1
-        request = self._requests[self._count % len(self._requests)]
+        request = self._requests[int(self._random() * len(self._requests))]
         return b'%s%08d"}' % (request, self._count) if self._keyed else request + b"}"
 
 

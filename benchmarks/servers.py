@@ -70,10 +70,7 @@ def _start(home: Path, stack: contextlib.ExitStack) -> Servers:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)}
     environment |= {"GAPURA_CONFIG": str(home / "config"), "GAPURA_DATA": str(home / "var")}
     log = stack.enter_context((home / "log").open("wb"))
-    added = subprocess.run(
-        [sys.executable, "run.py", "tenant", "add", TENANT, "--json"],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, timeout=_START_WITHIN, check=True,
-    )  # fmt: skip
+    api_key = _add_tenant(environment)
     gateway = stack.enter_context(_server(["run.py", "serve", "--port", "0"], environment, log.fileno()))
     url = EmbeddedPostgres(home / "var").url
     assert url is not None, "the gateway has started it"
@@ -82,7 +79,7 @@ def _start(home: Path, stack: contextlib.ExitStack) -> Servers:
         bare=stack.enter_context(_server(["-m", "benchmarks.bare"], environment, log.fileno())),
         gateway=gateway,
         naive=stack.enter_context(_server(["-m", "benchmarks.naive"], environment, log.fileno())),
-        api_key=json.loads(added.stdout)["api_key"],
+        api_key=api_key,
         database_url=url,
     )
 
@@ -91,6 +88,16 @@ def _configure(config: Path) -> None:
     (config / "tenants").mkdir(parents=True)
     (config / "service.yaml").write_text(SERVICE, encoding="utf-8")
     (config / "tenants" / f"{TENANT}.yaml").write_text("transport: dry_run\n", encoding="utf-8")
+
+
+def _add_tenant(environment: Mapping[str, str]) -> str:
+    command = [sys.executable, "run.py", "tenant", "add", TENANT, "--json"]
+    added = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, timeout=_START_WITHIN, check=False, text=True
+    )
+    if added.returncode:
+        raise RuntimeError(f"no tenant could be added:\n{added.stdout}{added.stderr}")
+    return str(json.loads(added.stdout)["api_key"])
 
 
 @contextlib.contextmanager
