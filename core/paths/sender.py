@@ -37,6 +37,10 @@ RECOVERY = 5.0
 """Seconds to hold still after PostgreSQL was away. The gateways first withdraw what their callers were told did not
 work, and each finds PostgreSQL again within db.listen's longest pause and connect timeout, four seconds together."""
 
+REST = 0.05
+"""Seconds for which nothing is claimed after nothing was due. Where much is queued at once, most of it changes nothing
+about what is next, and asking each time would cost as much as admission itself."""
+
 _RETRY = 0.2
 
 
@@ -105,6 +109,7 @@ class Sender:
                     case Claimed(message):
                         await self._send(message)
                     case Wait(seconds):
+                        await self._clock.sleep(min(seconds, REST))
                         await self._wait(news, min(seconds, LONGEST_WAIT))
                     case None if not news.is_set():
                         return
