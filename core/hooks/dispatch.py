@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -169,11 +170,19 @@ class Hooks:
                 self._trace(call.plugin, call.hook, self._clock.monotonic() - started, outcome)
 
     async def _in_time(self, answer: Awaitable[Any], call: Call) -> Any:
+        limit: asyncio.Timeout | None = None
         try:
+            if isinstance(answer, Coroutine):
+                # Most `async def` hooks wait for nothing: those need no clock.
+                try:
+                    first = answer.send(None)
+                except StopIteration as done:
+                    return done.value
+                answer = _rest(answer, first)
             async with asyncio.timeout(self._timeout) as limit:
                 return await answer
         except TimeoutError as error:
-            if limit.expired():
+            if limit is not None and limit.expired():
                 raise PluginFailed(call.plugin, call.hook, f"timed out after {self._timeout:g} s") from error
             raise
         except asyncio.CancelledError as error:
@@ -191,3 +200,21 @@ class Hooks:
             log.error("%s; the other plugins go on", error, exc_info=error.__cause__ or error, extra=told)
 
         return settle
+
+
+@types.coroutine
+def _rest(coroutine: Coroutine[Any, Any, Any], waits_for: Any) -> Generator[Any, Any, Any]:
+    """What is left of a coroutine that has begun and waits for something."""
+    try:
+        while True:
+            try:
+                told = yield waits_for
+            except GeneratorExit:
+                coroutine.close()
+                raise
+            except BaseException as error:  # noqa: BLE001 - a cancellation too is the coroutine's to handle
+                waits_for = coroutine.throw(error)
+            else:
+                waits_for = coroutine.send(told)
+    except StopIteration as done:
+        return done.value
