@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import Flag, auto
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -89,7 +90,11 @@ class Verdict:
 
 def merge(said: Iterable[Said]) -> Verdict:
     """One verdict of all that was said; equal for every order of the same decisions (but for `said` itself)."""
-    said = tuple(said)
+    return _merged(tuple(said))
+
+
+@lru_cache(maxsize=1024)
+def _merged(said: tuple[Said, ...]) -> Verdict:
     denies = [s.decision for s in said if isinstance(s.decision, Deny)]
     exempts = [s.decision for s in said if isinstance(s.decision, Exempt)]
     quotas = {
