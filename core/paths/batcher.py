@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LARGEST = 256
+LARGEST = 64
 """Messages in one statement."""
 
 PATIENCE = 10.0

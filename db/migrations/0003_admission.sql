@@ -45,7 +45,7 @@ RETURNS TABLE ("row" bigint, outcome text, message_id uuid, status text, expecte
                quota_limit integer, quota_used integer, quota_resets_at timestamptz, waived text[])
 LANGUAGE plpgsql
 -- A plan made while the tables were small must not scan them when they have grown.
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 #variable_conflict use_column
 DECLARE

@@ -13,7 +13,7 @@ $$;
 
 -- Messages for later that are due stand in the line from now on. The caller holds the line's lock.
 CREATE FUNCTION join_line(line lines, present timestamptz) RETURNS lines LANGUAGE plpgsql
-SET enable_seqscan = off AS $$
+SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   m record;
 BEGIN
@@ -37,7 +37,7 @@ END $$;
 -- The first of the tenant's due messages of one priority that nothing for the same recipient goes before. So that many
 -- messages to one recipient that has to wait do not cost the others' time, it looks at the first thousand only.
 CREATE FUNCTION first_due(who text, urgency integer, is_paced boolean, present timestamptz) RETURNS messages LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_sort = off AS $$
+SET enable_seqscan = off SET enable_sort = off SET enable_bitmapscan = off AS $$
 DECLARE
   found messages;
 BEGIN
@@ -64,7 +64,7 @@ END $$;
 CREATE FUNCTION claim_v1(who text, by_process integer)
 RETURNS TABLE (id uuid, recipient text, kind text, content text, reply_to text, mentions text[], client_ref text, answers text,
                priority smallint, send_at timestamptz, expires_at timestamptz, gap_ms integer, wake_at timestamptz)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_sort = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET enable_sort = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
   line lines;

@@ -163,7 +163,7 @@ async def test_scopes(open_house: OpenHouse, tmp_path: Path) -> None:
 
 async def test_the_log_line(house: House, caplog: pytest.LogCaptureFixture) -> None:
     """One line per request, with method, path, status, ms and tenant, and without query, headers, body and keys."""
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.DEBUG, "core")
     await house.send(text="the secret text", params={"dry_run": "1"}, headers={"X-Other": "header text"})
     await house.call("GET", f"/api/{house.keys[ALPHA]}", key=None)
     await house.call("GET", "/%0aforged", key=None)
@@ -174,6 +174,7 @@ async def test_the_log_line(house: House, caplog: pytest.LogCaptureFixture) -> N
         ("GET", "/api/sk_…", 401, None),
         ("GET", "/%0Aforged", 404, None),
     ]
+    assert [line.levelname for line in lines] == ["DEBUG", "INFO", "INFO"]
     assert all(line.ms >= 0 for line in lines)  # type: ignore[attr-defined]
     for secret in ("secret", "header text", "dry_run=", house.keys[ALPHA], key_digest(house.keys[ALPHA])):
         assert secret not in caplog.text
