@@ -159,7 +159,6 @@ class Gateway:
             try:
                 await self._begin(group, tasks)
                 runner = await self._listen_http(host, port)
-                _freeze()
                 _spare_the_collector()
                 announce(f"http://{_bracketed(host)}:{runner.addresses[0][1]}")
                 await stop.wait()
@@ -261,13 +260,6 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
-
-
-def _freeze() -> None:
-    """What was made until now stays: the collector need not look at it again at every turn, nor turn as often."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
 
 
 def _bracketed(host: str) -> str:
