@@ -7,13 +7,10 @@ A record is one line, whatever its message holds; only a traceback follows it, i
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 import sys
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,50 +22,9 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"action", "message", "
 
 def set_up_logging(level: LogLevel, form: LogFormat) -> None:
     """Everything of `level` and above, of all libraries, to stderr."""
-    handler = OneWriteATurn(sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else TextLines())
-    # Nobody prints where a line was logged, and finding that out costs more than the line.
-    logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-
-
-class OneWriteATurn(logging.StreamHandler[TextIO]):
-    """What is logged during one turn of the event loop is written at its end, in one piece: a write costs more than a
-    line. A warning or worse is written at once, with all that came before it."""
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._lines: list[str] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep the line, or write all there are."""
-        try:
-            self._lines.append(self.format(record) + self.terminator)
-        except Exception:  # noqa: BLE001 - logging must never raise
-            self.handleError(record)
-        if record.levelno >= logging.WARNING or not self._written_soon():
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what was kept."""
-        with self.lock or contextlib.nullcontext():
-            self._loop, lines = None, "".join(self._lines)
-            self._lines.clear()
-            with contextlib.suppress(ValueError):  # the stream was closed
-                self.stream.write(lines)
-                self.stream.flush()
-
-    def _written_soon(self) -> bool:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:
-            return False
-        if self._loop is not loop:
-            self._loop = loop
-            loop.call_soon(self.flush)
-        return True
 
 
 class TextLines(logging.Formatter):
@@ -101,13 +57,7 @@ class JsonLines(logging.Formatter):
 
 
 def _time(record: logging.LogRecord) -> str:
-    seconds, microseconds = divmod(round(record.created * 1e6), 1_000_000)
-    return f"{_second(seconds)}.{microseconds // 1000:03}Z"
-
-
-@lru_cache(maxsize=1)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _action(record: logging.LogRecord) -> str:
