@@ -49,8 +49,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
         prog="python -m benchmarks", description="Whether the gateway is as quick as promised."
     )
     names = ", ".join(benchmark.name for benchmark in BENCHMARKS)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {names} (default: all)")
-    parser.add_argument("--seconds", type=_positive(float), default=2.0, help="of each run (default: %(default)s)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which: {names} (default: all that promise something)"
+    )
+    parser.add_argument("--seconds", type=_positive(float), default=1.5, help="of each run (default: %(default)s)")
     parser.add_argument(
         "--rounds", type=_positive(int), default=5, help="how often they take turns (default: %(default)s)"
     )
@@ -84,10 +86,10 @@ def _measured(benchmarks: Sequence[Benchmark], rounds: int, seconds: float, tell
         rounds=rounds,
         seconds=seconds,
     )
-    return Report(counting, judge(benchmarks, counting), _wrong(everything, messages, counted), conditions)
+    return Report(counting, judge(benchmarks, counting), faults(everything, messages, counted), conditions)
 
 
-def _wrong(rounds: Sequence[Round], messages: int, counted: int) -> list[str]:
+def faults(rounds: Sequence[Round], messages: int, counted: int) -> list[str]:
     """What was not answered 202, and what was answered 202 and is not there."""
     runs = [(workload, run) for round_ in rounds for workload, run in round_.items()]
     wrong = [

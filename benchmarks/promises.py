@@ -81,11 +81,11 @@ BENCHMARKS: tuple[Benchmark, ...] = (
 
 
 def chosen(names: Sequence[str]) -> list[Benchmark]:
-    """Those with these names, or all. LookupError for a name that there is not."""
+    """Those with these names, or all that promise something. LookupError for a name that there is not."""
     known = {benchmark.name: benchmark for benchmark in BENCHMARKS}
     if unknown := [name for name in names if name not in known]:
         raise LookupError(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(known)}")
-    return [benchmark for benchmark in BENCHMARKS if not names or benchmark.name in names]
+    return [benchmark for benchmark in BENCHMARKS if (benchmark.name in names if names else benchmark.promises)]
 
 
 def workloads_of(benchmarks: Sequence[Benchmark]) -> list[Workload]:

@@ -1,0 +1,122 @@
+"""The benchmarks measure what they say: the load generator's arithmetic and what is made of its figures. No timing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.__main__ import faults, main
+from benchmarks.http_client import Connection, size_of_answer
+from benchmarks.load import Job, Measured, Requests
+from benchmarks.measuring import BARE, HOT, NAIVE, PACED, SPREAD, Round, Run, Workload
+from benchmarks.promises import BENCHMARKS, chosen, judge, workloads_of
+from benchmarks.report import Conditions, Report, as_json
+
+ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def run(per_second: float, p99: float = 5.0, **statuses: int) -> Run:
+    """A run with so many accepted sends a second."""
+    counted = {int(name[1:]): count for name, count in statuses.items()} or {202: 10}
+    load = Measured(statuses=counted, per_second=per_second, p50=1.0, p99=p99, p999=p99, worst=p99, cpu=0.1)
+    return Run(load, server_cpu=100.0, postgres_cpu=50.0)
+
+
+def rounds(*figures: tuple[float, float, float, float, float]) -> list[Round]:
+    """Rounds of (bare, gateway, one number, six round trips, p99 of the open loop)."""
+    return [
+        {BARE: run(bare), SPREAD: run(ours), HOT: run(hot), NAIVE: run(naive), PACED: run(1000, p99)}
+        for bare, ours, hot, naive, p99 in figures
+    ]
+
+
+@pytest.fixture
+def connection() -> tuple[Connection, list[Any]]:
+    """A connection and what it tells."""
+    told: list[Any] = []
+    return Connection(lambda _, status: told.append(status), told.append), told
+
+
+@pytest.mark.parametrize("cut", range(1, len(ANSWER)))
+def test_an_answer_in_two_pieces(cut: int, connection: tuple[Connection, list[Any]]) -> None:
+    """Wherever an answer is cut, it is told once, when its last byte is there; the next one too."""
+    client, told = connection
+    for _ in range(2):
+        client.data_received(ANSWER[:cut])
+        client.data_received(ANSWER[cut:])
+    assert told == [202, 202]
+
+
+def test_too_many_bytes(connection: tuple[Connection, list[Any]]) -> None:
+    """What nobody asked for is an error, not half of the next answer."""
+    client, told = connection
+    client.data_received(ANSWER + b"x")
+    assert told == ["an answer has 1 bytes too many"]
+
+
+def test_an_answer_without_length() -> None:
+    """An answer whose end cannot be known stops the measurement."""
+    with pytest.raises(ValueError, match="without Content-Length"):
+        size_of_answer(b"HTTP/1.1 202 Accepted\r\n\r\n")
+
+
+@pytest.mark.parametrize("keys", [None, "r1"])
+def test_requests_are_whole(keys: str | None) -> None:
+    """Content-Length is right, with and without idempotency keys; no key comes twice."""
+    job = Job(port=1, api_key="sk_x", recipients=3, seconds=1, warm_up=0, connections=1, keys=keys)
+    requests = Requests(job)
+    made = [requests.next() for _ in range(50)]
+    for request in made:
+        head, _, body = request.partition(b"\r\n\r\n")
+        assert f"Content-Length: {len(body)}".encode() in head
+        assert body.endswith(b'"}')
+    assert len(set(made)) == (50 if keys else 3)
+
+
+def test_medians_decide() -> None:
+    """One bad round among three breaks nothing; two do. A bound that is met is kept."""
+    good, bad = (10_000, 3500, 1750, 500, 19.9), (10_000, 3400, 1600, 1000, 20.0)
+    kept = judge(BENCHMARKS, rounds(good, good, bad))
+    broken = judge(BENCHMARKS, rounds(good, bad, bad))
+    assert [judged.kept for judged in kept] == [True, True, True, True]
+    assert [judged.kept for judged in broken] == [False, False, False, False]
+    assert (kept[1].low, kept[1].median, kept[1].high) == (3.4, 7.0, 7.0)
+
+
+def test_choice() -> None:
+    """Without names all that promise something; a workload that two of them need runs once a round."""
+    assert [benchmark.name for benchmark in chosen([])] == ["sends", "hot", "latency"]
+    assert workloads_of(chosen(["sends", "hot"])) == [BARE, SPREAD, NAIVE, HOT]
+
+
+def test_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """It ends with status 2 and says which names there are, before anything is started."""
+    assert main(["speed"]) == 2
+    assert "there are: sends, hot, latency, keys" in capsys.readouterr().err
+
+
+def test_faults() -> None:
+    """Refusals, and accepted messages that are not stored or not counted, spoil a run whatever its speed; the naive
+    server's messages are not the gateway's."""
+    measured: list[dict[Workload, Run]] = [
+        {SPREAD: run(1, s202=7), NAIVE: run(1, s202=5)},
+        {HOT: run(1, s202=3, s429=1)},
+    ]
+    assert faults(measured[:1], messages=7, counted=7) == []
+    told = faults(measured, messages=9, counted=10)
+    assert len(told) == 2
+    assert "1 answers were not 202" in told[0]
+    assert told[1] == "the gateway accepted 10, but 9 messages are stored"
+
+
+def test_a_fault_breaks_the_report() -> None:
+    """The JSON answer says `kept: false` for a fault as for a broken promise, and has every figure."""
+    measured = rounds((10_000, 3500, 1750, 500, 19.9))
+    conditions = Conditions(processors=2, load=(0.0, 1.0), memory=(60.0, 80.0), messages=10, rounds=1, seconds=1.0)
+    judged = judge(BENCHMARKS, measured)
+    assert as_json(Report(measured, judged, [], conditions))["kept"] is True
+    told = as_json(Report(measured, judged, ["lost"], conditions))
+    assert (told["kept"], told["wrong"]) == (False, ["lost"])
+    assert told["workloads"]["gateway"]["per_second"] == [3500, 3500, 3500]
+    assert [promise["kept"] for promise in told["promises"]] == [True] * 4
