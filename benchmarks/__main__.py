@@ -40,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps(as_json(report), indent=2))
     else:
-        show(report, Console(width=None if sys.stdout.isatty() else 132))
+        show(report, Console(width=None if sys.stdout.isatty() else 140))
     return 0 if report.kept else 1
 
 

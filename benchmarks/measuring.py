@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from benchmarks.load import ACCEPTED, Job, Measured
-from benchmarks.processes import cpu_seconds, cpu_seconds_below
+from benchmarks.processes import cpu_seconds, cpu_seconds_below, cpu_seconds_of_all
 from benchmarks.servers import ROOT, TENANT
 from db.database import Database
 
@@ -53,11 +54,13 @@ PACED = Workload("gateway, open loop 1,000/s", "gateway", rate=1000.0, stretch=2
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One workload once. CPU in microseconds per request: of the server's process, and of all of PostgreSQL's."""
+    """One workload once. CPU in microseconds per request: of the server's process, and of all of PostgreSQL's.
+    `others` is how many processors programs that have nothing to do with it kept busy meanwhile."""
 
     load: Measured
     server_cpu: float
     postgres_cpu: float
+    others: float
 
     @property
     def accepted(self) -> int:
@@ -101,11 +104,24 @@ def _run(servers: Servers, workload: Workload, seconds: float, keys: str) -> Run
         keys=keys if workload.keyed else None,
     )
     time.sleep(_SETTLE)
-    before = cpu_seconds(server.pid), cpu_seconds_below(servers.gateway.pid)
+    begun, before = time.monotonic(), _spent(servers, server)
     load = generate(job)
-    after = cpu_seconds(server.pid), cpu_seconds_below(servers.gateway.pid)
+    server_cpu, postgres_cpu, here, everybody = (
+        end - begin for begin, end in zip(before, _spent(servers, server), strict=True)
+    )
     answers = sum(load.statuses.values())
-    return Run(load, *((end - begin) / answers * 1e6 for begin, end in zip(before, after, strict=True)))
+    return Run(
+        load=load,
+        server_cpu=server_cpu / answers * 1e6,
+        postgres_cpu=postgres_cpu / answers * 1e6,
+        others=(everybody - server_cpu - postgres_cpu - here) / (time.monotonic() - begun),
+    )
+
+
+def _spent(servers: Servers, server: Server) -> tuple[float, float, float, float]:
+    """Processor seconds so far: of the server, of PostgreSQL, of this program with its load generators, of all."""
+    here = sum(os.times()[:4])
+    return cpu_seconds(server.pid), cpu_seconds_below(servers.gateway.pid), here, cpu_seconds_of_all()
 
 
 def generate(job: Job) -> Measured:

@@ -2,7 +2,8 @@
 each its own round trip and its own commit. It is quick and it is wrong: two requests at once both read the same count.
 
 It uses the same pool, server and disk as the gateway, the seed's tables, and a table of messages that is lighter than
-the gateway's (two indexes, no pacing, no explanation), so that the comparison errs in its favour. Numbers are read as the gateway reads them: a count needs one spelling.
+the gateway's (two indexes, no pacing, no explanation), so that the comparison errs in its favour. Numbers are read as
+the gateway reads them: a count needs one spelling.
 """
 
 from __future__ import annotations

@@ -20,6 +20,12 @@ def cpu_seconds_below(pid: int) -> float:
     return sum(sum(_times(child)) for child in _descendants(pid))
 
 
+def cpu_seconds_of_all() -> float:
+    """Seconds that all processors together have worked, for whomever."""
+    user, nice, system, _idle, _waiting, irq, softirq, *_ = map(int, Path("/proc/stat").read_text().split()[1:11])
+    return (user + nice + system + irq + softirq) / _TICKS
+
+
 def resident_megabytes(pid: int) -> float:
     """Memory that the process holds."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

@@ -54,6 +54,7 @@ _FIGURES: dict[str, Callable[[Run], float]] = {
     "server_us": lambda run: run.server_cpu,
     "postgres_us": lambda run: run.postgres_cpu,
     "generator_cpu": lambda run: run.load.cpu,
+    "others_cpu": lambda run: run.others,
 }
 """Of each, the median of all rounds is told."""
 
@@ -98,7 +99,17 @@ def show(report: Report, console: Console) -> None:
 
 def _measured(report: Report) -> Table:
     table = Table(title="Measured: medians (least to largest)")
-    for heading in ("", "per second", "p50 ms", "p99 ms", "p99.9 ms", "server µs", "PostgreSQL µs", "generator"):
+    for heading in (
+        "",
+        "per second",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "server µs",
+        "PostgreSQL µs",
+        "generator",
+        "others",
+    ):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
     for workload in report.rounds[0]:
         figures = _figures(report, workload)
@@ -108,7 +119,7 @@ def _measured(report: Report) -> Table:
             f"{rate:,.0f} ({low:,.0f} to {high:,.0f})",
             *(f"{figures[name][0]:,.1f}" for name in ("p50_ms", "p99_ms", "p999_ms")),
             *(f"{figures[name][0]:,.0f}" for name in ("server_us", "postgres_us")),
-            f"{figures['generator_cpu'][0]:.0%}",
+            *(f"{figures[name][0]:.0%}" for name in ("generator_cpu", "others_cpu")),
         )
     return table
 

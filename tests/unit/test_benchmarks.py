@@ -20,7 +20,7 @@ def run(per_second: float, p99: float = 5.0, **statuses: int) -> Run:
     """A run with so many accepted sends a second."""
     counted = {int(name[1:]): count for name, count in statuses.items()} or {202: 10}
     load = Measured(statuses=counted, per_second=per_second, p50=1.0, p99=p99, p999=p99, worst=p99, cpu=0.1)
-    return Run(load, server_cpu=100.0, postgres_cpu=50.0)
+    return Run(load, server_cpu=100.0, postgres_cpu=50.0, others=0.0)
 
 
 def rounds(*figures: tuple[float, float, float, float, float]) -> list[Round]:
