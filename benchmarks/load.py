@@ -88,6 +88,7 @@ class Load:
         self._free: deque[Connection] = deque()
         self._late: deque[float] = deque()
         self._under_way = 0
+        self._to_send = job.rate is not None  # an open loop that lags behind has more to send, though all is answered
         self._finished: asyncio.Future[None] = self._loop.create_future()
 
     async def run(self) -> Measured:
@@ -128,6 +129,7 @@ class Load:
             else:
                 self._late.append(meant_for)
         await asyncio.sleep(max(self._end - self._loop.time(), 0))
+        self._to_send = False
         self._finish_when_answered()
 
     def _send(self, connection: Connection, meant_for: float) -> None:
@@ -152,7 +154,8 @@ class Load:
             self._finish_when_answered()
 
     def _finish_when_answered(self) -> None:
-        if not self._under_way and not self._late and self._loop.time() >= self._end and not self._finished.done():
+        everything = not (self._under_way or self._late or self._to_send)
+        if everything and self._loop.time() >= self._end and not self._finished.done():
             self._finished.set_result(None)
 
     def _lost(self, why: str) -> None:
