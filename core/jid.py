@@ -27,7 +27,7 @@ LONGEST_TEXT = 100
 SHORTEST_NUMBER, LONGEST_NUMBER = 7, 15
 """Digits of an international number, country code included."""
 
-_CACHED = 16_384
+_CACHED = 65_536
 _EDGES = " \t\r\n"
 _SEPARATORS = str.maketrans("", "", " \u00a0().-/")
 _DASHES = "\u2212\u2043"  # minus sign, hyphen bullet: not of category Pd

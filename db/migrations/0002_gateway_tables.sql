@@ -56,6 +56,7 @@ CREATE TABLE messages (
 CREATE INDEX messages_paced ON messages (tenant_id, priority, send_at, seq) WHERE status = 'queued' AND gap_ms > 0;
 CREATE INDEX messages_unpaced ON messages (tenant_id, priority, send_at, seq) WHERE status = 'queued' AND gap_ms = 0;
 CREATE INDEX messages_later ON messages (tenant_id, send_at, seq) WHERE status = 'queued' AND NOT in_line;
+CREATE INDEX messages_due ON messages (send_at) WHERE status = 'queued' AND NOT in_line;
 CREATE INDEX messages_recipient ON messages (tenant_id, recipient, priority, send_at, seq) WHERE status IN ('queued', 'sending');
 CREATE INDEX messages_expiry ON messages (expires_at) WHERE status = 'queued';
 CREATE INDEX messages_in_flight ON messages (tenant_id, process) WHERE status = 'sending';

@@ -44,7 +44,8 @@ CREATE FUNCTION admit_v1(batch jsonb)
 RETURNS TABLE ("row" bigint, outcome text, message_id uuid, status text, expected_at timestamptz, ahead integer, quota_name text,
                quota_limit integer, quota_used integer, quota_resets_at timestamptz, waived text[])
 LANGUAGE plpgsql
--- A plan made while the tables were small must not scan them when they have grown.
+-- Planned once, and not at every call; and a plan made while the tables were small must not scan them when they have grown.
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET enable_bitmapscan = off SET enable_sort = off
 AS $$
 #variable_conflict use_column

@@ -13,7 +13,7 @@ $$;
 
 -- Messages for later that are due stand in the line from now on. The caller holds the line's lock.
 CREATE FUNCTION join_line(line lines, present timestamptz) RETURNS lines LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_bitmapscan = off AS $$
 DECLARE
   m record;
 BEGIN
@@ -37,7 +37,7 @@ END $$;
 -- The first of the tenant's due messages of one priority that nothing for the same recipient goes before. So that many
 -- messages to one recipient that has to wait do not cost the others' time, it looks at the first thousand only.
 CREATE FUNCTION first_due(who text, urgency integer, is_paced boolean, present timestamptz) RETURNS messages LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_sort = off SET enable_bitmapscan = off AS $$
+SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_sort = off SET enable_bitmapscan = off AS $$
 DECLARE
   found messages;
 BEGIN
@@ -64,7 +64,7 @@ END $$;
 CREATE FUNCTION claim_v1(who text, by_process integer)
 RETURNS TABLE (id uuid, recipient text, kind text, content text, reply_to text, mentions text[], client_ref text, answers text,
                priority smallint, send_at timestamptz, expires_at timestamptz, gap_ms integer, wake_at timestamptz)
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_sort = off SET enable_bitmapscan = off AS $$
+LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan SET enable_seqscan = off SET enable_sort = off SET enable_bitmapscan = off AS $$
 #variable_conflict use_column
 DECLARE
   line lines;
@@ -123,7 +123,7 @@ END $$;
 
 -- What these messages counted comes back. `counted` holds [tenant, recipient, date, cost] of daily_limits and
 -- [tenant, name, period, subject, window, cost] of quota_counters.
-CREATE FUNCTION give_back(ids uuid[]) RETURNS void LANGUAGE plpgsql AS $$
+CREATE FUNCTION give_back(ids uuid[]) RETURNS void LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
   c record;
 BEGIN
@@ -152,7 +152,7 @@ END $$;
 
 -- Queued messages that will not go: cancelled, expired or withdrawn. Returns those that were still queued.
 CREATE FUNCTION drop_v1(ids uuid[], new_status text, why text)
-RETURNS TABLE (id uuid, tenant_id text, recipient text, at timestamptz) LANGUAGE plpgsql AS $$
+RETURNS TABLE (id uuid, tenant_id text, recipient text, at timestamptz) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
   present timestamptz := clock_timestamp();

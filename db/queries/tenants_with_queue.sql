@@ -1,2 +1,3 @@
-SELECT tenant_id FROM lines l
- WHERE EXISTS (SELECT FROM messages m WHERE m.tenant_id = l.tenant_id AND m.status = 'queued' AND m.send_at <= now())
+SELECT tenant_id FROM lines WHERE waiting <> '{0,0,0,0,0,0}'
+UNION
+SELECT tenant_id FROM messages WHERE status = 'queued' AND NOT in_line AND send_at <= now()
