@@ -219,7 +219,7 @@ def _valid(number: PhoneNumber | None) -> str | None:
 def _refuse_number(digits: str, number: PhoneNumber | None) -> NoReturn:
     """Say as precisely as possible why no numbering plan has the number."""
     if len(digits) < SHORTEST_NUMBER:
-        _refuse("number_too_short", f"{digits} is too short for a phone number")
+        _refuse("number_too_short", f"{digits or '00'} is too short for a phone number")
     if number is None:
         _refuse("number_not_valid", f"no country has the code that {digits[:3]}… begins with")
     code, why = _LENGTH_CODES.get(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.cli.invocation import Invocation, invocation_of
+from core.cli.invocation import invocation_of
 from core.cli.output import columns, note, say, say_json, tell
 from core.cli.plugin_try import try_
 from core.cli.tenant import AsJson  # noqa: TC001 - typer reads the annotations
@@ -69,11 +69,7 @@ def new(
     say(f"test    .venv/bin/python -m pytest {test}")
     say(f'try     .venv/bin/python run.py plugin try {name} --tenant demo --at 21:30 "hello"')
     say("enable  in config/tenants/TENANT.yaml; the list replaces the default one, so name the others too:\n")
-    say(f"    plugins: {{ {_enabled(invocation)}, {name}: }}")
-
-
-def _enabled(invocation: Invocation) -> str:
-    return ", ".join(f"{name}:" for name in invocation.settings().defaults.plugins)
+    say("\n".join(["    plugins:", *(f"      {one}:" for one in (*invocation.settings().defaults.plugins, name))]))
 
 
 def _near(path: Path) -> Path:

@@ -93,7 +93,8 @@ async def run_gateway(
         with contextlib.suppress(asyncio.CancelledError):
             await serving
     except BaseExceptionGroup as group:
-        raise _cause(group, where) from group
+        error = _cause(group, where)
+        raise error from (error.__cause__ or error.__context__ if error is not group else None)
     finally:
         stopped.cancel()
         serving.cancel()

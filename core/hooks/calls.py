@@ -46,7 +46,7 @@ class Call:
         fixed = self.fixed
         return self.function(*[arguments[name] if name in arguments else fixed[name] for name in self.names])
 
-    def failed(self, error: Exception) -> PluginFailed:
+    def failed(self, error: BaseException) -> PluginFailed:
         """The PluginFailed to be raised from `error`."""
         if isinstance(error, NonsenseError):
             return PluginFailed(self.plugin, self.hook, f"answered nonsense: {error},")

@@ -152,7 +152,12 @@ class Hooks:
             return None if answer is None else call.check(answer, arguments)
         except call.passes:
             raise
-        except Exception as error:
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise call.failed(RuntimeError("the plugin's own call was cancelled")) from error
+        except (Exception, SystemExit) as error:  # no tenant's plugin ends the gateway for everybody
             raise call.failed(error) from error
 
     async def _traced(self, call: Call, arguments: dict[str, Any]) -> Any:
@@ -185,11 +190,6 @@ class Hooks:
             if limit is not None and limit.expired():
                 raise PluginFailed(call.plugin, call.hook, f"timed out after {self._timeout:g} s") from error
             raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise call.failed(RuntimeError("the plugin's own call was cancelled")) from error
 
     def _noting(self, failures: list[PluginFailed]) -> Callable[[Exception], None]:
         def settle(error: Exception) -> None:

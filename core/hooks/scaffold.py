@@ -17,7 +17,12 @@ PLUGIN = Template('''"""$name: accept messages only while somebody is there to r
 
 Enable it in config/tenants/TENANT.yaml (the list replaces the default one, so name the others too):
 
-    plugins: {api_key: , whitelist: , daily_limit: , delay: , $name: {open: 8, close: 20}}
+    plugins:
+      api_key:
+      whitelist:
+      daily_limit:
+      delay:
+      $name: { open: 8, close: 20 }
 """
 
 from dataclasses import dataclass

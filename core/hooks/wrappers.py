@@ -77,6 +77,8 @@ class Layers(Generic[R]):
             if error is failure or isinstance(error, call.passes):
                 raise
             raise call.failed(error) from error
+        except SystemExit as error:
+            raise call.failed(error) from error
 
     def _settled(self, error: Exception) -> Exception | None:
         if self.settle is None:
@@ -93,7 +95,7 @@ def _started(call: Call, arguments: Mapping[str, Any]) -> Generator[None, Any, A
         raise call.failed(NonsenseError("a wrapper must yield once")) from error
     except call.passes:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise call.failed(error) from error
     return generator
 

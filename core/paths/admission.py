@@ -265,7 +265,7 @@ def _draft(tenant: str, request: SendRequest, region: str, now: datetime) -> Out
 
 def _check_text(text: str) -> None:
     """Every door comes by here: HTTP has looked at its bodies before, plugins and the command line have not."""
-    if not text:
+    if not text.strip():
         raise Unprocessable("field_empty", "message is empty", field="message")
     if len(text) > LONGEST_CONTENT:
         raise Unprocessable("field_too_long", f"message is longer than {LONGEST_CONTENT} characters", field="message")

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 CALLER = web.RequestKey("caller", Principal)
 """Where a request carries its Principal, from the gate on."""
 
-_KEY_NAMES = frozenset({"api_key", "apikey", "key", "token", "access_token", "x-api-key"})
+_KEY_NAMES = frozenset({"apikey", "key", "token", "accesstoken", "xapikey"})
+_NO_DASHES = str.maketrans("", "", "-_")
 
 
 def check_url(request: web.Request) -> None:
     """Raise BadRequest when the query carries what looks like a key: it would end in logs and histories."""
-    if request.query_string and any(name.lower() in _KEY_NAMES for name in request.query):
+    if request.query_string and any(_is_key(name, value) for name, value in request.query.items()):
         raise BadRequest(
             "key_in_url",
             "an API key must not stand in a URL: send it as the header X-API-Key, and rotate this one, because"
@@ -28,8 +29,15 @@ def check_url(request: web.Request) -> None:
         )
 
 
+def _is_key(name: str, value: str) -> bool:
+    return name.lower().translate(_NO_DASHES) in _KEY_NAMES or value.startswith("sk_")
+
+
 async def authenticate(tenants: Tenants, request: web.Request) -> Principal:
     """The caller. Raises Unauthorized, or what the plugin raises on purpose, or PluginFailed."""
+    for name in ("X-API-Key", "Authorization"):
+        if len(set(request.headers.getall(name, ()))) > 1:
+            raise Unauthorized("two_keys", f"{name} is there twice, with different values; send one of them")
     asked = AuthRequest(method=request.method, path=request.path, headers=request.headers, remote=request.remote)
     found = await tenants.service_hooks.first("authenticate", request=asked)
     if found is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -230,3 +231,11 @@ def test_db_migrate(tmp_path: Path, empty_database_url: str) -> None:
     assert first[0].startswith("0001")
     assert cli("db", "migrate", "--json").answer == {"applied": []}
     assert cli("db", "migrate").out == "The schema is up to date.\n"
+
+
+def test_the_enabling_lines_are_yaml(cli: CommandLine) -> None:
+    """What `plugin new` says to write into a tenant's file can be pasted there, and `check` is content."""
+    done = cli("plugin", "new", "evening_hours")
+    lines = done.out[done.out.index("    plugins:") :]
+    cli.write("config/tenants/pasted.yaml", textwrap.dedent(lines))
+    assert cli("check").status == 0

@@ -178,3 +178,17 @@ async def test_the_log_line(house: House, caplog: pytest.LogCaptureFixture) -> N
     assert all(line.ms >= 0 for line in lines)  # type: ignore[attr-defined]
     for secret in ("secret", "header text", "dry_run=", house.keys[ALPHA], key_digest(house.keys[ALPHA])):
         assert secret not in caplog.text
+
+
+@pytest.mark.parametrize("query", [{"api-key": "x"}, {"API_KEY": "x"}, {"anything": "sk_abc"}])
+async def test_no_spelling_of_a_key_in_a_url_passes(house: House, query: dict[str, str]) -> None:
+    """Whatever the name, and whatever the headers say."""
+    answer = await house.call("GET", "/api/status", params=query)
+    assert (answer.status, answer.body["code"]) == (400, "key_in_url")
+
+
+async def test_one_header_twice_with_two_keys(house: House) -> None:
+    """Nobody guesses which one was meant."""
+    headers = [("X-API-Key", house.keys[ALPHA]), ("X-API-Key", house.keys["beta"])]
+    async with house.http.get(f"{house.url}/api/status", headers=headers) as response:
+        assert (response.status, (await response.json(content_type=None))["code"]) == (401, "two_keys")

@@ -102,10 +102,16 @@ RAISES = "@hookimpl\ndef {hook}(): raise ValueError('boom')\n"
 HANGS = "@hookimpl\nasync def {hook}(): await asyncio.Event().wait()\n"
 CANCELS = "@hookimpl\nasync def {hook}(): raise asyncio.CancelledError\n"
 NONSENSE = "@hookimpl\ndef {hook}(): return object()\n"
+QUITS = "@hookimpl\ndef {hook}(): raise SystemExit(3)\n"
+QUITS_LATER = "@hookimpl\nasync def {hook}(): raise SystemExit(3)\n"
+CANCELS_AT_ONCE = "@hookimpl\ndef {hook}(): raise asyncio.CancelledError\n"
 SICK = [
     (RAISES, "plugin 'sick' raised ValueError in hook 'admit'"),
     (HANGS, "plugin 'sick' timed out after 0.01 s in hook 'admit'"),
     (CANCELS, "plugin 'sick' raised RuntimeError in hook 'admit'"),
+    (CANCELS_AT_ONCE, "plugin 'sick' raised RuntimeError in hook 'admit'"),
+    (QUITS, "plugin 'sick' raised SystemExit in hook 'admit'"),
+    (QUITS_LATER, "plugin 'sick' raised SystemExit in hook 'admit'"),
     (NONSENSE, "plugin 'sick' answered nonsense: expected Deny, Quota, Exempt, a list of them or None, got object"),
 ]
 
