@@ -69,7 +69,8 @@ class Batcher:
         self._waiting: deque[tuple[Candidate, asyncio.Future[Outcome]]] = deque()
         self._shared: dict[tuple[str, str], _Shared] = {}
         self._flushing: asyncio.Task[None] | None = None
-        self._uncertain = False
+        # When, of the batch in hand, the latest attempt began whose end nobody knows.
+        self._lost_sight: float | None = None
         self._doubts: list[_Doubt] = []
 
     @property
@@ -107,7 +108,7 @@ class Batcher:
             del self._shared[key]
 
     def _enqueue(self, candidate: Candidate) -> asyncio.Future[Outcome]:
-        if self._uncertain:
+        if self._lost_sight is not None:
             raise DatabaseUnavailable("PostgreSQL is away; nothing was stored")
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._waiting.append((candidate, future))
@@ -118,7 +119,10 @@ class Batcher:
     async def _flush(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(LARGEST, len(self._waiting)))]
-            await self._settle(batch)
+            try:
+                await self._settle(batch)
+            finally:
+                self._lost_sight = None
 
     async def _settle(self, batch: Sequence[tuple[Candidate, asyncio.Future[Outcome]]]) -> None:
         """Every future of the batch gets its outcome or its error."""
@@ -143,6 +147,9 @@ class Batcher:
                 future.set_result(outcome)
 
     def _fail(self, batch: Sequence[tuple[Candidate, asyncio.Future[Outcome]]], error: BaseException) -> None:
+        """Their last word, which an attempt with an unknown end may have made untrue."""
+        if self._lost_sight is not None:
+            self._doubt(tuple(c.message.id for c, _ in batch), self._lost_sight + LONGEST_STATEMENT)
         if not isinstance(error, Unavailable):
             log.error("admission failed: %r", error, extra={"action": "admission.failed"}, exc_info=error)
         if not isinstance(error, Exception):
@@ -154,28 +161,20 @@ class Batcher:
 
     async def _admit(self, candidates: Sequence[Candidate]) -> list[Outcome]:
         encoded, deadline, races = encode(candidates), self._clock.monotonic() + PATIENCE, 0
-        lost_sight: float | None = None  # when the latest attempt began of which nobody knows the end
-        try:
-            while True:
-                began = self._clock.monotonic()
-                try:
-                    return await self._store.admit(encoded)
-                except StatementRejected as error:
-                    races += 1
-                    if error.sqlstate not in _RACES or races > _RACES_AT_MOST:
-                        raise
-                except Unavailable as error:
-                    if getattr(error, "uncertain", False):
-                        self._uncertain, lost_sight = True, began
-                    if lost_sight is None or began > deadline:
-                        raise
-                await self._clock.sleep(_RETRY)
-        except Exception:
-            if lost_sight is not None:
-                self._doubt(tuple(c.message.id for c in candidates), lost_sight + LONGEST_STATEMENT)
-            raise
-        finally:
-            self._uncertain = False
+        while True:
+            began = self._clock.monotonic()
+            try:
+                return await self._store.admit(encoded)
+            except StatementRejected as error:
+                races += 1
+                if error.sqlstate not in _RACES or races > _RACES_AT_MOST:
+                    raise
+            except Unavailable as error:
+                if getattr(error, "uncertain", False):
+                    self._lost_sight = began
+                if self._lost_sight is None or began > deadline:
+                    raise
+            await self._clock.sleep(_RETRY)
 
     def _doubt(self, ids: tuple[str, ...], settled_at: float) -> None:
         log.error("%d messages are in doubt and will be withdrawn", len(ids), extra={"action": "admission.doubtful"})

@@ -192,6 +192,21 @@ async def test_a_batch_rejected_after_an_uncertain_attempt_is_in_doubt_too() -> 
     assert batcher.doubtful
 
 
+async def test_what_is_stored_one_by_one_after_an_uncertain_attempt_is_not_withdrawn() -> None:
+    """The attempt's end was unknown, the next one was rejected, and the split settled it: a 202 stays a 202."""
+    store = ScriptedStore(DatabaseUnavailable("cut", uncertain=True), StatementRejected("22021", "bad text"))
+    batcher, clock = batcher_on(store)
+    store.gate.clear()
+    tasks = [asyncio.ensure_future(batcher.submit(candidate(n))) for n in range(2)]
+    await asyncio.sleep(0.01)
+    store.gate.set()
+    assert [o.outcome for o in await asyncio.gather(*tasks)] == ["queued", "queued"]
+    assert store.batches == [["id-0", "id-1"], ["id-0", "id-1"], ["id-0"], ["id-1"]]
+    clock.elapsed += LONGEST_STATEMENT
+    assert await batcher.withdraw() == []
+    assert not batcher.doubtful
+
+
 async def test_a_refusal_is_a_refusal_for_all_who_asked_the_same_at_once() -> None:
     """Nobody is told that a message was stored that was not."""
 
