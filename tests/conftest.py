@@ -23,7 +23,7 @@ from db.migrate import migrate
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-pytest_plugins = ["aiohttp.pytest_plugin"]
+pytest_plugins = ["aiohttp.pytest_plugin", "tests.browser"]
 
 # A test's server has nothing to lose.
 FAST = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
