@@ -22,7 +22,8 @@ Status = Literal[
 ]  # fmt: skip
 
 SessionState = Literal[
-    "unpaired", "pairing", "connecting", "connected", "disconnected", "logged_out", "replaced", "restricted", "banned"
+    "unpaired", "pairing", "connecting", "connected", "disconnected", "logged_out", "replaced", "restricted",
+    "client_outdated", "banned",
 ]  # fmt: skip
 
 Kind = Literal["text"]

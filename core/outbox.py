@@ -23,15 +23,17 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What admission decided. `quota` is the daily limit, or with `over` the quota that was used up."""
+    """What admission decided. `quota` is the daily limit, or with `over` the quota that was used up; `denied` tells which
+    of the verdict's `denied_when` holds, counted from 1."""
 
-    outcome: Literal["queued", "replayed", "conflict", "revoked", "over"]
+    outcome: Literal["queued", "replayed", "conflict", "revoked", "over", "denied"]
     message_id: str
     status: Status | None
     expected_at: datetime | None
     ahead: int | None
     quota: Usage | None
     waived: tuple[str, ...]
+    denied: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,11 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing may go for `seconds`, unless something more urgent comes."""
+    """Nothing may go for `seconds`, unless something more urgent comes. `to`: who is next, when all that is missing is
+    the gap."""
 
     seconds: float
+    to: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

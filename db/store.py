@@ -57,7 +57,7 @@ class Store:
     async def replay(self, tenant: str, client_ref: str) -> tuple[str, Outcome] | None:
         """(fingerprint, outcome) of an idempotency key that was used."""
         row = await self._db.fetch_one(load("replay"), (tenant, client_ref), idempotent=True)
-        return (row[0], _outcome(("replayed", *row[1:]))) if row else None
+        return (row[0], _outcome(("replayed", *row[1:], None))) if row else None
 
     async def recipient(self, tenant: str, to: str, day: date) -> tuple[int, Listed]:
         """(messages counted on that day, the lists in which the recipient stands)."""
@@ -73,7 +73,7 @@ class Store:
         if row is None:
             return None
         if row[0] is None:
-            return Wait(max(row[11], 0.0))
+            return Wait(max(row[11], 0.0), to=row[1])
         return Claimed(_claimed(tenant, row))
 
     async def record(
@@ -179,7 +179,7 @@ class Store:
     # Incoming
 
     async def add_incoming(self, m: Incoming) -> bool:
-        """Keep an incoming message before anybody sees it; False when it is there already."""
+        """Keep an incoming message before anybody sees it, and wake the gateways; False when it is there already."""
         parameters = (m.tenant, m.id, m.chat, m.sender, m.phone, m.lid, m.push_name, m.kind, m.content, m.at, m.backlog)
         return bool(await self._db.fetch(load("incoming_add"), parameters))
 
@@ -231,8 +231,8 @@ class Store:
 
 
 def _outcome(row: Row) -> Outcome:
-    outcome, message_id, status, expected_at, ahead, *quota, waived = row
-    return Outcome(outcome, message_id, status, expected_at, ahead, _usage(tuple(quota)), tuple(waived or ()))
+    outcome, message_id, status, expected_at, ahead, *quota, waived, denied = row
+    return Outcome(outcome, message_id, status, expected_at, ahead, _usage(tuple(quota)), tuple(waived or ()), denied)
 
 
 def _stored(row: Row) -> StoredMessage:

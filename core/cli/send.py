@@ -153,8 +153,6 @@ async def _inject(store: Store, tenant: str, sender: str, text: str) -> tuple[st
 
 async def add_incoming(store: Store, clock: Clock, tenant: str, sender: str, text: str) -> str:
     """Keep a message from `sender` (a recipient key) as if it had come in, and wake who shows it to plugins; its id."""
-    from core.app import INCOMING
-
     message_id = f"INJECT-{uuid.uuid4()}"
     await store.add_incoming(
         Incoming(
@@ -169,7 +167,6 @@ async def add_incoming(store: Store, clock: Clock, tenant: str, sender: str, tex
             at=clock.now(),
         )
     )
-    await store.notify(INCOMING, tenant)
     return message_id
 
 

@@ -21,12 +21,14 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """A tenant's session as `/api/status` tells it. `reason` says in words why it is not connected and what to do."""
+    """A tenant's session as `/api/status` tells it. `reason` says in words why it is not connected and what to do;
+    `sandbox`: it is paired with a WhatsApp on loopback."""
 
     state: SessionState
     reason: str | None = None
     phone: str | None = None
     since: datetime | None = None
+    sandbox: bool = False
 
 
 class Transport(Protocol):

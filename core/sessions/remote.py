@@ -1,0 +1,196 @@
+"""The sessions as seen from a process that holds none: what is known of them, and calls to who holds them.
+
+The rows of `sessions` are kept in memory; a NOTIFY tells which of them has changed. A call is a row in `commands`,
+which the supervisor that can carry it out claims; its answer comes back the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from core.errors import Conflict, OverLimit, StatementRejected, Unavailable
+from core.transport.base import SessionStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from core.clock import Clock
+    from core.session_rows import CommandKind, Pairing, SessionRow
+    from db.session_store import SessionStore
+
+log = logging.getLogger(__name__)
+
+PAIRING_PAUSE = 60.0
+"""Seconds between two attempts of a tenant to pair."""
+
+ANSWER_WITHIN = 20.0
+"""Seconds that a call may take."""
+
+PAIR_LINK_LIVES = 600.0
+"""Seconds for which a pairing link is good."""
+
+_NEVER_PAIRED = "no WhatsApp number is linked yet: pair it (GET /api/qr, or run.py tenant pair)"
+_NOBODY = "its session process is gone; another one takes over within seconds"
+
+
+class NoSessionProcess(Unavailable):
+    """Nobody carried a call out in time."""
+
+
+class RemoteSessions:
+    """What doors ask of sessions."""
+
+    def __init__(self, store: SessionStore, clock: Clock, on_change: Callable[[SessionRow, SessionRow | None], None]):
+        """`on_change(now, before)`: a session's row was read, and its state or reason is another."""
+        self._store, self._clock, self._on_change = store, clock, on_change
+        self._rows: dict[str, SessionRow] = {}
+        self._stale: set[str] = set()
+        self._reader: asyncio.Task[None] | None = None
+        self._news: dict[str, set[asyncio.Event]] = {}
+        self._answers: set[asyncio.Event] = set()
+
+    # What is known
+
+    def status(self, tenant: str) -> SessionStatus:
+        """The state as last heard of. A session that nobody holds does not work, whatever its row says."""
+        row = self._rows.get(tenant)
+        if row is None:
+            return SessionStatus("unpaired", _NEVER_PAIRED)
+        state, reason = row.state, row.reason
+        if not row.held and state in ("connecting", "connected", "restricted", "pairing"):
+            state, reason = ("disconnected" if row.jid else "unpaired"), _NOBODY
+        if state == "unpaired" and reason is None:
+            reason = _NEVER_PAIRED
+        phone = row.jid.partition(":")[0].partition("@")[0] if row.jid else None
+        return SessionStatus(state, reason, phone, row.since, row.sandbox)
+
+    def pairing(self, tenant: str) -> Pairing | None:
+        """What a person needs to link the device, while pairing is under way."""
+        row = self._rows.get(tenant)
+        return row.pairing if row and row.held and row.state == "pairing" else None
+
+    async def load(self) -> None:
+        """Read all rows: at the start, and when notifications may have been missed. Raises Unavailable."""
+        self._take(await self._store.sessions())
+
+    def heard(self, tenant: str) -> None:
+        """The tenant's row has changed: read it soon."""
+        self._stale.add(tenant)
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.create_task(self._read(), name="sessions")
+
+    async def _read(self) -> None:
+        while self._stale:
+            tenant = self._stale.pop()
+            with contextlib.suppress(Unavailable, StatementRejected):  # `load` follows when the database is back
+                self._take(await self._store.sessions(tenant))
+
+    def _take(self, rows: list[SessionRow]) -> None:
+        for row in rows:
+            before = self._rows.get(row.tenant)
+            self._rows[row.tenant] = row
+            for news in self._news.get(row.tenant, ()):
+                news.set()
+            if before is None or (before.state, before.reason) != (row.state, row.reason):
+                self._on_change(row, before)
+
+    async def wait(self, tenant: str, timeout: float) -> None:
+        """Until something about the tenant's session changes; `timeout` seconds at most."""
+        with self._registered(self._news.setdefault(tenant, set())) as news, contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await news.wait()
+
+    @contextlib.contextmanager
+    def _registered(self, among: set[asyncio.Event]) -> Iterator[asyncio.Event]:
+        event = asyncio.Event()
+        among.add(event)
+        try:
+            yield event
+        finally:
+            among.discard(event)
+
+    # Calls
+
+    async def pair(self, tenant: str, number: str | None = None) -> Pairing:
+        """Begin to pair unless that is under way, and wait for the QR code, or, for `number` (digits), for the code.
+
+        Raises Conflict (`already_paired`; `pairing_ended` with the reason), OverLimit (`pairing_too_soon`) and
+        NoSessionProcess.
+        """
+        if self.status(tenant).state in ("connected", "connecting", "restricted"):
+            raise Conflict("already_paired", "a WhatsApp number is linked and works; log out first to link another")
+        if self.pairing(tenant) is None or number is not None:
+            await self._begin(tenant, number)
+        return await self._shown(tenant, number)
+
+    async def _begin(self, tenant: str, number: str | None) -> None:
+        if number is None or self.pairing(tenant) is None:
+            wait = await self._store.ask_to_pair(tenant, PAIRING_PAUSE)
+            if wait is not None and self.status(tenant).state != "pairing":
+                raise OverLimit("pairing_too_soon", "pairing may begin once a minute", retry_after=max(wait, 1.0))
+        await self._call(tenant, "pair", {"number": number} if number else {})
+
+    async def _shown(self, tenant: str, number: str | None) -> Pairing:
+        end = self._clock.monotonic() + ANSWER_WITHIN
+        while (left := end - self._clock.monotonic()) > 0:
+            pairing = self.pairing(tenant)
+            if pairing is not None and (pairing.code if number else pairing.qr):
+                return pairing
+            if self.status(tenant).state == "connected":
+                raise Conflict("already_paired", "a WhatsApp number is linked and works")
+            await self.wait(tenant, min(left, 1.0))
+        raise NoSessionProcess("WhatsApp showed no code in time; see the state and its reason in /api/status")
+
+    async def logout(self, tenant: str) -> None:
+        """Unlink the tenant's device at WhatsApp and forget it here. Raises Conflict (`not_paired`) and
+        NoSessionProcess."""
+        if not (row := self._rows.get(tenant)) or row.jid is None:
+            raise Conflict("not_paired", "no WhatsApp number is linked")
+        await self._call(tenant, "logout", {})
+
+    async def reconnect(self, tenant: str) -> None:
+        """Close the tenant's connection and open it again. Raises as `logout`."""
+        if not (row := self._rows.get(tenant)) or row.jid is None:
+            raise Conflict("not_paired", "no WhatsApp number is linked; pair one")
+        await self._call(tenant, "reconnect", {})
+
+    async def _call(self, tenant: str, kind: CommandKind, arguments: dict[str, Any]) -> None:
+        with self._registered(self._answers) as answered:
+            number = await self._store.call(tenant, kind, arguments, ANSWER_WITHIN)
+            end = self._clock.monotonic() + ANSWER_WITHIN
+            while (left := end - self._clock.monotonic()) > 0:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, 2.0)):
+                        await answered.wait()
+                answered.clear()
+                if (answer := await self._store.result(number)) is not None:
+                    if "refused" in answer:
+                        raise Conflict(answer["refused"], answer["detail"])
+                    return
+        raise NoSessionProcess(f"nobody carried out {kind!r} in {ANSWER_WITHIN:g} s; is `run.py serve` running?")
+
+    def answered(self) -> None:
+        """Some command has its answer."""
+        for event in self._answers:
+            event.set()
+
+    # Links to the pairing page
+
+    async def pair_link(self, tenant: str) -> tuple[str, datetime]:
+        """(a token that opens the tenant's pairing page, until when). The token is told once and kept nowhere."""
+        token = f"pl_{secrets.token_urlsafe(32)}"
+        return token, await self._store.add_pair_link(_digest(token), tenant, PAIR_LINK_LIVES)
+
+    async def tenant_of(self, token: str) -> str | None:
+        """Whose pairing page the token opens; None when it opens none."""
+        return await self._store.tenant_of_pair_link(_digest(token))
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()

@@ -1,0 +1,4 @@
+WITH added AS (
+  INSERT INTO commands (tenant_id, kind, arguments, deadline)
+  VALUES (%(tenant)s, %(kind)s, %(arguments)s, now() + make_interval(secs => %(within)s)) RETURNING id)
+SELECT id, pg_notify('gapura_commands', %(tenant)s) FROM added

@@ -1,0 +1,1 @@
+SELECT answer FROM commands WHERE id = %s

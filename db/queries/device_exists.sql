@@ -1,0 +1,1 @@
+SELECT device_exists_v1(%s)

@@ -1,0 +1,1 @@
+SELECT release_v1(%s, %s, %s)

@@ -1,0 +1,1 @@
+SELECT at FROM requeue_v1(%s, %s, %s)

@@ -1,0 +1,1 @@
+SELECT session_changed_v1(%s, %s, %s, %s, %s)

@@ -1,0 +1,150 @@
+"""What sessions ask of PostgreSQL: leases, states, pairing, commands, receipts. It fails as `db.store` does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from core.session_rows import Command, Lease, Pairing, SessionRow, TenantSession
+from db.sql import load
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from datetime import datetime
+
+    from core.model import SessionState, Status, StatusChange
+    from core.session_rows import CommandKind, Device
+    from db.database import Database
+    from db.statement import Row
+
+
+class SessionStore:
+    """Typed calls; stateless but for its database."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    # Who holds a session
+
+    async def lease(self, process: int, tenants: Collection[str], seconds: float) -> list[Lease]:
+        """Take or renew; those that are `process`'s now. The others are held by somebody alive."""
+        rows = await self._db.fetch(load("lease"), (process, sorted(tenants), seconds), idempotent=True)
+        return [Lease(*row) for row in rows]
+
+    async def release(self, process: int, tenants: Collection[str] | None, reason: str) -> list[str]:
+        """Hold these (None: any) no longer; `reason` says why a session that worked does so no more."""
+        whom = None if tenants is None else sorted(tenants)
+        return [row[0] for row in await self._db.fetch(load("lease_release"), (process, whom, reason), idempotent=True)]
+
+    # What is known of a session
+
+    async def sessions(self, tenant: str | None = None) -> list[SessionRow]:
+        """All, or the tenant's, which may be none yet."""
+        rows = await self._db.fetch(load("sessions"), {"tenant": tenant}, idempotent=True)
+        return [_session(row) for row in rows]
+
+    async def tenants(self) -> list[TenantSession]:
+        """Every tenant that has a key, by id."""
+        rows = await self._db.fetch(load("session_tenants"), idempotent=True)
+        return [TenantSession(*row) for row in rows]
+
+    async def changed(
+        self, process: int, tenant: str, state: SessionState, reason: str | None, pairing: Pairing | None = None
+    ) -> bool:
+        """Write the session's new state; False when `process` does not hold it (any more)."""
+        secret = msgspec.json.encode(pairing).decode() if pairing else None
+        row = await self._db.fetch_one(
+            load("session_changed"), (process, tenant, state, reason, secret), idempotent=True
+        )
+        return bool(row and row[0])
+
+    async def bind(self, process: int, tenant: str, device: Device) -> bool:
+        """The tenant's device is this one from now on; False when `process` does not hold the session."""
+        parameters = {"process": process, "tenant": tenant, "jid": device.jid, "lid": device.lid}
+        parameters |= {"push_name": device.push_name, "sandbox": device.sandbox}
+        return bool(await self._db.fetch(load("session_bind"), parameters, idempotent=True))
+
+    async def unbind(self, process: int, tenant: str) -> bool:
+        """The tenant has no device any more; False when `process` does not hold the session."""
+        return bool(await self._db.fetch(load("session_unbind"), (tenant, process), idempotent=True))
+
+    async def device_exists(self, jid: str) -> bool:
+        """Whether whatsmeow's store has this device. Opening one that it has not, ends the process that tries."""
+        row = await self._db.fetch_one(load("device_exists"), (jid,), idempotent=True)
+        return bool(row and row[0])
+
+    # Pairing and other calls
+
+    async def ask_to_pair(self, tenant: str, pause: float) -> float | None:
+        """None: this attempt counts; else in how many seconds the next one may begin."""
+        row = await self._db.fetch_one(load("pairing_ask"), {"tenant": tenant, "pause": pause})
+        return row[0] if row else None
+
+    async def call(self, tenant: str, kind: CommandKind, arguments: Mapping[str, Any], within: float) -> int:
+        """Leave a command for whoever can carry it out; its number. Nobody takes it after `within` seconds."""
+        encoded = msgspec.json.encode(arguments).decode()
+        parameters = {"tenant": tenant, "kind": kind, "arguments": encoded, "within": within}
+        row = await self._db.fetch_one(load("command_add"), parameters)
+        assert row is not None, "an INSERT without a condition returns its row"  # noqa: S101
+        return int(row[0])
+
+    async def claim_commands(self, process: int, children: Sequence[int]) -> list[Command]:
+        """Those for tenants whose session nobody holds but these children."""
+        parameters = {"process": process, "children": list(children)}
+        return [Command(*row) for row in await self._db.fetch(load("command_claim"), parameters)]
+
+    async def answer(self, command: int, answer: Mapping[str, Any]) -> None:
+        """What came of it: {} or {refused, detail}."""
+        parameters = {"id": command, "answer": msgspec.json.encode(answer).decode()}
+        await self._db.fetch(load("command_answer"), parameters, idempotent=True)
+
+    async def result(self, command: int) -> dict[str, Any] | None:
+        """The answer, once there is one."""
+        row = await self._db.fetch_one(load("command_result"), (command,), idempotent=True)
+        return row[0] if row else None
+
+    async def add_pair_link(self, digest: str, tenant: str, seconds: float) -> datetime:
+        """Keep the digest of a link's token; until when it is good."""
+        row = await self._db.fetch_one(load("pair_link_add"), (digest, tenant, seconds))
+        assert row is not None, "an INSERT without a condition returns its row"  # noqa: S101
+        at: datetime = row[0]
+        return at
+
+    async def tenant_of_pair_link(self, digest: str) -> str | None:
+        """Whose pairing page this token opens; None when it is unknown or its time is over."""
+        row = await self._db.fetch_one(load("pair_link_tenant"), (digest,), idempotent=True)
+        return row[0] if row else None
+
+    # Messages, as a session process sees them
+
+    async def record(
+        self, change: StatusChange, process: int, *, wa_id: str | None = None, gives_back: bool = False
+    ) -> StatusChange | None:
+        """As `Store.record`; every gateway hears of it."""
+        parameters = {
+            "tenant": change.tenant, "id": change.message_id, "to": change.to, "status": change.status,
+            "cause": change.cause, "wa_id": wa_id, "returns": gives_back, "process": process,
+        }  # fmt: skip
+        row = await self._db.fetch_one(load("record_and_tell"), parameters, idempotent=True)
+        return replace(change, at=row[0]) if row else None
+
+    async def requeue(self, message_id: str, process: int, reason: str) -> bool:
+        """A message that certainly did not leave stands in line again; False when it was not in flight here."""
+        return bool(await self._db.fetch(load("requeue"), (message_id, process, reason)))
+
+    async def acked(self, tenant: str, wa_ids: Sequence[str], status: Status, process: int) -> set[str]:
+        """Receipts came for these ids of WhatsApp; those of them that are known."""
+        parameters = {"tenant": tenant, "wa_ids": list(wa_ids), "status": status, "process": process}
+        return {row[0] for row in await self._db.fetch(load("acked"), parameters, idempotent=True)}
+
+    async def quoted(self, tenant: str, wa_id: str) -> tuple[str | None, str] | None:
+        """(who wrote it, None being the tenant itself; its text) of a message that is to be quoted."""
+        row: Row | None = await self._db.fetch_one(load("quoted"), {"tenant": tenant, "id": wa_id}, idempotent=True)
+        return (row[0], row[1]) if row else None
+
+
+def _session(row: Row) -> SessionRow:
+    values: Row = (*row[:-1], msgspec.convert(row[-1], Pairing) if row[-1] else None)
+    return SessionRow(*values)
