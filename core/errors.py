@@ -9,6 +9,7 @@ GapuraError
 │   └── StatementTimeout      PostgreSQL ended the statement by its statement_timeout
 ├── StatementRejected       PostgreSQL refused the statement itself (sqlstate)
 ├── SendFailed              the transport could not send; `left` tells whether it may have left all the same
+├── OpenFailed              a session could not be opened
 └── Refused                 the caller's request is refused, with an HTTP status
     ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · Conflict 409
     └── TooLarge 413 · WrongContentType 415 · Unprocessable 422 · OverLimit 429
@@ -71,11 +72,20 @@ class StatementRejected(GapuraError):
 
 
 class SendFailed(GapuraError):
-    """The transport could not send. `cause` is a short code; `left` is true when the message may have left anyway."""
+    """The transport could not send. `cause` is a short code; `left` is true when the message may have left anyway;
+    `retry` is true when it certainly did not leave and may be tried again once connected."""
 
-    def __init__(self, cause: str, *, left: bool = False) -> None:
-        super().__init__(cause)
-        self.cause, self.left = cause, left
+    def __init__(self, cause: str, *, left: bool = False, retry: bool = False, detail: str = "") -> None:
+        super().__init__(f"{cause}: {detail}" if detail else cause)
+        self.cause, self.left, self.retry, self.detail = cause, left, retry, detail
+
+
+class OpenFailed(GapuraError):
+    """A session could not be opened. `cause` is a short code, `detail` what the library said."""
+
+    def __init__(self, cause: str, detail: str = "") -> None:
+        super().__init__(f"{cause}: {detail}" if detail else cause)
+        self.cause, self.detail = cause, detail
 
 
 class Refused(GapuraError):

@@ -208,7 +208,7 @@ RULES: dict[str, Rule] = {
     "db only from the top": db_only_from_the_top,
     "db knows only values": db_knows_only_values,
     "plugins see the face": plugins_see_the_face,
-    "neonize at home": only_in("neonize", "core/transport/whatsapp.py"),
+    "neonize at home": only_in("neonize", "core/transport/whatsapp"),
     "aiopg at home": only_in("aiopg", "db"),
     "psycopg2 at home": only_in("psycopg2", "db"),
     "pluggy at home": only_in("pluggy", "core/hooks"),

@@ -1,0 +1,178 @@
+"""What a WhatsApp session tells and takes, as plain values: importable without the library that speaks to WhatsApp.
+
+Addresses are recipient keys (see core.jid): one person is the phone number's digits where the number is known, else
+`…@lid`; a group is `…@g.us`. Only `jid` and `lid` of a device are WhatsApp's own spelling, with the device's number:
+`628123456789:7@s.whatsapp.net`. Every datetime is aware, in UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+ReceiptStatus = Literal["delivered", "read", "played"]
+ReceivedKind = Literal["text", "unsupported"]
+
+
+@dataclass(frozen=True, slots=True)
+class QrShown:
+    """A code to be scanned until `expires_at`; then another one follows, or PairingFailed("qr_ran_out")."""
+
+    text: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Paired:
+    """A phone has linked this device; Connected follows when it has logged in. `lid` is empty when not yet known."""
+
+    jid: str
+    lid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PairingFailed:
+    """No phone was linked: `qr_ran_out`, `refused` by WhatsApp or the phone, `client_outdated`, … The client is of no
+    more use: close it."""
+
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """Logged in; messages can be sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The socket is gone. The library dials again by itself; Connected follows when it came through."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOut:
+    """WhatsApp no longer knows the device and its rows are deleted: `code` is 401 (unlinked by the phone or from it),
+    403 (the phone is gone or locked), 406 (the account is banned); `on_connect` tells that a login was refused."""
+
+    code: int
+    on_connect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """Another process connected with the same keys. The library stays away by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemporaryBan:
+    """The account may not log in before `expires_at` (None when WhatsApp did not say). `code` is WhatsApp's reason
+    (101 too many people, 102 blocked by users, …), None when it is one the library does not know."""
+
+    code: int | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class ClientOutdated:
+    """WhatsApp wants a newer client (405): this concerns every session, and no message of theirs leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoginRefused:
+    """A login was refused for a reason of no other name; the device's rows stay, the library stays away."""
+
+    code: int | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFailed:
+    """WhatsApp ended the stream with a code the library does not know; Disconnected usually follows."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """The library's own loop of this client is over though nobody closed it: nothing will be heard any more. Open the
+    session anew. `reason` is the library's text."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A message that arrived: from a person, or (`from_me`) copied from another device of this account.
+
+    `chat` is where it was said and where a reply goes, `sender` who said it. `phone` and `lid` are what is known of
+    the sender. `content` is empty for kind `unsupported`. `reply_to` is the WhatsApp id of the message it quotes.
+    """
+
+    id: str
+    chat: str
+    sender: str
+    content: str
+    at: datetime
+    kind: ReceivedKind = "text"
+    phone: str | None = None
+    lid: str | None = None
+    push_name: str = ""
+    reply_to: str | None = None
+    mentions: tuple[str, ...] = ()
+    from_me: bool = False
+    is_group: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What became of messages of ours on somebody's phone. Receipts of our own devices are left out."""
+
+    ids: tuple[str, ...]
+    status: ReceiptStatus
+    chat: str
+    sender: str
+    at: datetime
+
+
+Event = (
+    QrShown
+    | Paired
+    | PairingFailed
+    | Connected
+    | Disconnected
+    | LoggedOut
+    | Replaced
+    | TemporaryBan
+    | ClientOutdated
+    | LoginRefused
+    | StreamFailed
+    | Ended
+    | Received
+    | Receipt
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a device is logged in as; `jid` and `lid` carry the device's number. Empty texts before pairing."""
+
+    jid: str
+    lid: str
+    push_name: str
+
+    @property
+    def phone(self) -> str:
+        """The account's number, digits."""
+        return self.jid.partition("@")[0].partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """The message that another one answers: its WhatsApp id, the recipient key of who wrote it, and its text."""
+
+    id: str
+    sender: str
+    content: str
