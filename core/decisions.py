@@ -1,7 +1,7 @@
 """What a plugin may say about an outgoing message, and how everybody's says become one verdict.
 
-Decisions are data; `merge` is pure and does not depend on order: a Deny beats an Exempt, an Exempt beats a Quota, and
-all quotas that remain must fit or none is counted. The only enforcer is the SQL function of db/migrations/.
+Decisions are data; `merge` is pure and does not depend on order: a Deny that holds beats an Exempt, an Exempt beats a
+Quota, and all quotas that remain must fit or none is counted. The only enforcer is the SQL function of db/migrations/.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ class Listed(Flag):
     """the tenant's whitelist"""
     REPLY = auto()
     """the recipient wrote to the tenant within the last 24 hours"""
+    OPT_OUT = auto()
+    """the recipient asked the tenant for no more messages"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Deny:
     code: str
     message: str
     retry_after: float | None = None
+    when: Listed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """All says together. `quotas` have names and are free of what is waived without condition."""
+    """All says together. `quotas` have names and are free of what is waived without condition; the first of
+    `denied_when` that holds refuses, whatever is waived."""
 
     deny: Deny | None
+    denied_when: tuple[Deny, ...]
     quotas: tuple[Quota, ...]
     waived: frozenset[str]
     waived_when: tuple[Exempt, ...]
@@ -95,19 +100,26 @@ def merge(said: Iterable[Said]) -> Verdict:
 
 @lru_cache(maxsize=1024)
 def _merged(said: tuple[Said, ...]) -> Verdict:
-    denies = [s.decision for s in said if isinstance(s.decision, Deny)]
+    denies = sorted({s.decision for s in said if isinstance(s.decision, Deny)}, key=_deny_order)
     exempts = [s.decision for s in said if isinstance(s.decision, Exempt)]
     quotas = {
         replace(s.decision, name=s.decision.name or s.plugin) for s in said if isinstance(s.decision, Quota)
     }  # fmt: skip
     waived = frozenset(name for e in exempts if e.when is None for name in e.names)
     return Verdict(
-        deny=min(denies, key=lambda d: (d.retry_after is not None, d.code, d.message), default=None),
+        deny=next((d for d in denies if d.when is None), None),
+        denied_when=tuple(d for d in denies if d.when is not None),
         quotas=tuple(sorted((q for q in quotas if q.name not in waived), key=_quota_order)),
         waived=waived,
         waived_when=tuple(sorted({e for e in exempts if e.when is not None}, key=_exempt_order)),
         said=said,
     )
+
+
+def _deny_order(deny: Deny) -> tuple[bool, str, str, float, int]:
+    """A final no before one that says when to come back."""
+    after = deny.retry_after
+    return after is not None, deny.code, deny.message, after or 0.0, deny.when.value if deny.when else 0
 
 
 def _quota_order(quota: Quota) -> tuple[str, str, str, int, int, int]:

@@ -54,7 +54,9 @@ class Principal:
 class Outgoing:
     """One message on its way to WhatsApp. `id` is a UUIDv7; `to` is a recipient key; `phone` and `lid` tell what is
     known of the person; `reply_to` is the WhatsApp id of the message it quotes; `answers` is the incoming message that
-    a bot replies to."""
+    a bot replies to; `author` is the plugin that wrote it, None when it came from outside; `transactional` is the
+    caller's word that the recipient asked for it by an act of their own, such as an order. A message that waits in the
+    outbox no longer knows the last two."""
 
     id: str
     tenant: str
@@ -70,6 +72,8 @@ class Outgoing:
     priority: Priority = "normal"
     send_at: datetime | None = None
     answers: str | None = None
+    author: str | None = None
+    transactional: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

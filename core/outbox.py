@@ -23,8 +23,8 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What admission decided. `quota` is the daily limit, or with `over` the quota that was used up; `denied` tells which
-    of the verdict's `denied_when` holds, counted from 1."""
+    """What admission decided. `quota` is the daily limit, or with `over` the quota that was used up; `denied` tells
+    which of the verdict's `denied_when` holds, counted from 1."""
 
     outcome: Literal["queued", "replayed", "conflict", "revoked", "over", "denied"]
     message_id: str

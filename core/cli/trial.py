@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from core.clock import Clock
-    from core.decisions import Verdict
+    from core.decisions import Deny, Exempt, Verdict
     from core.hooks.dispatch import Hooks
     from core.hooks.registry import Plugins
     from core.model import Principal, Priority
@@ -154,12 +154,16 @@ def _in_words(verdict: Verdict) -> str:
     if deny := verdict.deny:
         status = 403 if deny.retry_after is None else 429
         return f"refused with {status} {deny.code}: {deny.message}"
-    parts = [f"{q.name}: at most {q.limit} per {q.per} and {q.period}" for q in verdict.quotas]
+    parts = [f"refused with {d.code} if on {_in_lists(d)}" for d in verdict.denied_when]
+    parts += [f"{q.name}: at most {q.limit} per {q.per} and {q.period}" for q in verdict.quotas]
     parts += [f"waived: {name}" for name in sorted(verdict.waived)]
     for exempt in verdict.waived_when:
-        lists = " or ".join(str(member.name).lower() for member in exempt.when or ())
-        parts.append(f"waived if on {lists}: {', '.join(exempt.names)}")
+        parts.append(f"waived if on {_in_lists(exempt)}: {', '.join(exempt.names)}")
     return "accepted" + (f" within {'; '.join(parts)}" if parts else "")
+
+
+def _in_lists(decision: Deny | Exempt) -> str:
+    return " or ".join(str(member.name).lower() for member in decision.when or ())
 
 
 def _why(failed: PluginFailed) -> str:

@@ -125,6 +125,8 @@ def _check_deny(deny: Deny) -> None:
     after = deny.retry_after
     if after is not None and (type(after) not in {int, float} or not math.isfinite(after) or after < 0):
         raise NonsenseError(f"expected seconds or None as retry_after of {deny!r}")
+    if deny.when is not None:
+        _check_when(deny.when)
 
 
 def _check_name(name: Any) -> None:
@@ -134,7 +136,8 @@ def _check_name(name: Any) -> None:
 
 def _check_when(when: Any) -> None:
     if type(when) is not Listed or not when:
-        raise NonsenseError(f"expected Listed.WHITELIST, Listed.REPLY or None as when, got {_shown(when)}")
+        known = ", ".join(f"Listed.{member.name}" for member in Listed)
+        raise NonsenseError(f"expected {known} or None as when, got {_shown(when)}")
 
 
 def _check_content(content: Any, reply_to: Any, mentions: Any, priority: Any) -> None:

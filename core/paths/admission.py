@@ -15,7 +15,7 @@ import msgspec
 from uuid_utils import uuid7
 
 from core import jid
-from core.decisions import Exempt, Listed, Quota, Said, merge
+from core.decisions import Deny, Exempt, Listed, Quota, Said, merge
 from core.errors import BadRequest, Conflict, Forbidden, OverLimit, Unauthorized, Unprocessable
 from core.hooks.answers import LONGEST_CONTENT, storable
 from core.model import Outgoing
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from core.clock import Clock
-    from core.decisions import Deny, Verdict
+    from core.decisions import Verdict
     from core.hooks.dispatch import Hooks
     from core.model import Priority, Status
     from core.outbox import Outcome, Usage
@@ -48,12 +48,14 @@ REPLY_LIMIT = Quota(20, name="reply_guard", period="minute")
 """Two bots must not talk for ever."""
 
 _CORE = "core"
+_DENIED_TOO = Deny("denied", "refused like the equal request that came with it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRequest:
     """What somebody wants sent. `number` as people write it; `expires_in` seconds; `answers`: a bot replies to that
-    incoming message; `id`: given where the same request may come twice by design."""
+    incoming message; `author`: the plugin that sends it; `id`: given where the same request may come twice by
+    design."""
 
     number: str
     message: str
@@ -63,7 +65,9 @@ class SendRequest:
     expires_in: float | None = None
     reply_to: str | None = None
     mentions: tuple[str, ...] = ()
+    transactional: bool = False
     answers: str | None = None
+    author: str | None = None
     id: str | None = None
 
 
@@ -131,6 +135,8 @@ class Admission:
         refusal: Forbidden | OverLimit | None = None
         if candidate.verdict.deny is not None:
             refusal = _denied(candidate.verdict.deny)
+        elif outcome.outcome == "denied":
+            refusal = _denied(_that_holds(candidate, outcome))
         elif outcome.outcome == "over":
             refusal = self._over(candidate, outcome)
         elif outcome.outcome == "revoked":
@@ -199,6 +205,8 @@ class Admission:
                 raise _revoked()
             case "conflict":
                 raise _conflict()
+            case "denied":
+                raise _denied(_that_holds(candidate, outcome))
             case "over":
                 raise self._over(candidate, outcome)
             case "queued":
@@ -260,6 +268,8 @@ def _draft(tenant: str, request: SendRequest, region: str, now: datetime) -> Out
         send_at=request.send_at,
         expires_at=max(request.send_at or now, now) + lifetime,
         answers=request.answers,
+        author=request.author,
+        transactional=request.transactional,
     )
 
 
@@ -285,8 +295,15 @@ def _check_times(request: SendRequest, now: datetime) -> None:
 
 def _fingerprint(draft: Outgoing, request: SendRequest) -> str:
     """Of what the caller asked for, before any plugin changed it."""
-    asked = ["send-message", draft.to, draft.content, draft.reply_to, draft.mentions, draft.priority]
-    return hashlib.sha256(msgspec.json.encode([*asked, request.send_at, request.expires_in])).hexdigest()
+    asked: list[Any] = ["send-message", draft.to, draft.content, draft.reply_to, draft.mentions, draft.priority]
+    asked += [request.send_at, request.expires_in, request.transactional]
+    return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()
+
+
+def _that_holds(candidate: Candidate, outcome: Outcome) -> Deny:
+    denies = candidate.verdict.denied_when
+    # An equal request shares the outcome of another, of which plugins may have said something else.
+    return denies[outcome.denied - 1] if outcome.denied and outcome.denied <= len(denies) else _DENIED_TOO
 
 
 def _denied(deny: Deny) -> Forbidden | OverLimit:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from zoneinfo import ZoneInfo
 
-    from core.decisions import Verdict
+    from core.decisions import Decision, Verdict
     from core.model import Outgoing
 
 DAILY = "daily_limit"
@@ -94,6 +94,7 @@ def encode(candidates: Sequence[Candidate]) -> str:
     columns = {
         "key": _literal([keys[c.message.tenant, c.key] for c in candidates]),
         "subject": _literal([subjects.get((c.message.tenant, c.message.to), (0, 0))[0] for c in candidates]),
+        "deny": _deny(candidates).literals(),
         "waive": _waive(candidates, names).literals(),
         "gap": _gap(candidates, names).literals(),
         "quota": quota.literals() | {"counted": counted},
@@ -131,7 +132,7 @@ def _row(candidate: Candidate, explanation: int) -> dict[str, Any]:
     return row
 
 
-def _mask(decision: Quota | Exempt) -> int:
+def _mask(decision: Decision) -> int:
     return decision.when.value if decision.when else 0
 
 
@@ -140,7 +141,7 @@ def _masks(candidates: Sequence[Candidate]) -> dict[tuple[str, str], tuple[int, 
     masks: dict[tuple[str, str], tuple[int, int]] = {}
     for c in candidates:
         mask = 0
-        conditional: tuple[Exempt | Quota, ...] = (*c.verdict.waived_when, *c.verdict.quotas)
+        conditional: tuple[Decision, ...] = (*c.verdict.denied_when, *c.verdict.waived_when, *c.verdict.quotas)
         for decision in conditional:
             mask |= _mask(decision)
         if mask:
@@ -148,6 +149,14 @@ def _masks(candidates: Sequence[Candidate]) -> dict[tuple[str, str], tuple[int, 
             number, before = masks.get(subject, (len(masks) + 1, 0))
             masks[subject] = number, before | mask
     return masks
+
+
+def _deny(candidates: Sequence[Candidate]) -> _Columns:
+    columns = _Columns("row", "mask")
+    for row, c in enumerate(candidates, 1):
+        for deny in c.verdict.denied_when:
+            columns.add(row, _mask(deny))
+    return columns
 
 
 def _waive(candidates: Sequence[Candidate], names: _Numbered) -> _Columns:
@@ -209,15 +218,16 @@ def tell(said: Said) -> dict[str, Any]:
     told: dict[str, Any] = {"plugin": said.plugin, "decision": type(decision).__name__.lower()}
     match decision:
         case Deny():
-            return told | {"code": decision.code, "message": decision.message, "retry_after": decision.retry_after}
+            about = {"code": decision.code, "message": decision.message, "retry_after": decision.retry_after}
+            return told | about | {"when": _when(decision)}
         case Exempt():
             return told | {"names": list(decision.names), "when": _when(decision)}
         case Quota():
-            about = {"name": decision.name or said.plugin, "limit": decision.limit, "period": decision.period}
-            return told | about | {"per": decision.per, "cost": decision.cost, "when": _when(decision)}
+            counts = {"name": decision.name or said.plugin, "limit": decision.limit, "period": decision.period}
+            return told | counts | {"per": decision.per, "cost": decision.cost, "when": _when(decision)}
 
 
-def _when(decision: Quota | Exempt) -> list[str] | None:
+def _when(decision: Decision) -> list[str] | None:
     if decision.when is None:
         return None
     return [member.name.lower() for member in decision.when if member.name]

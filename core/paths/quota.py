@@ -61,7 +61,7 @@ class Quotas:
             remaining=None if limit is None else max(limit - used, 0),
             resets_at=day.end,
             whitelisted=Listed.WHITELIST in listed,
-            deny=verdict.deny,
+            deny=verdict.deny or next((d for d in verdict.denied_when if d.when and d.when & listed), None),
         )
 
     async def _verdict(self, message: Outgoing) -> Verdict:

@@ -8,10 +8,12 @@
 --   explanations  [what the plugins said…]
 --   rows          [{id, tenant, to, …}…]               the messages
 --   key, subject  per row                              (subject 0: none)
+--   deny          row, mask                            refuses `row` when a list of the mask matches, whatever is waived
 --   waive         row, name, mask                      waives `name` for `row` when mask is 0 or a list of it matches
 --   gap           row, name, ms                        what a plugin asks to leave
 --   quota         row, name, slot, limit, cost, mask, resets_at, counted     slot > 0 is in daily, slot < 0 in counters
--- waive, gap and quota are sorted by row. Masks are core.decisions.Listed: 1 whitelist, 2 wrote to us within 24 hours.
+-- deny, waive, gap and quota are sorted by row. Masks are core.decisions.Listed: 1 whitelist, 2 wrote to us within 24 hours,
+-- 4 opted out (0006 has that list, and the lists_of that knows it).
 --
 -- Lock order, the same in every process: idempotency keys sorted, daily sorted, counters sorted, lines sorted.
 -- An id that exists is a replay, so any batch may be repeated when nobody knows whether it was committed.
@@ -42,7 +44,7 @@ $$;
 
 CREATE FUNCTION admit_v1(batch jsonb)
 RETURNS TABLE ("row" bigint, outcome text, message_id uuid, status text, expected_at timestamptz, ahead integer, quota_name text,
-               quota_limit integer, quota_used integer, quota_resets_at timestamptz, waived text[])
+               quota_limit integer, quota_used integer, quota_resets_at timestamptz, waived text[], denied integer)
 LANGUAGE plpgsql
 -- Planned once, and not at every call; and a plan made while the tables were small must not scan them when they have grown.
 SET plan_cache_mode = force_generic_plan
@@ -57,6 +59,8 @@ DECLARE
   key integer[] := batch ->> 'key';
   subject integer[] := batch ->> 'subject';
 
+  deny_row integer[] := batch #>> '{deny,row}';
+  deny_mask integer[] := batch #>> '{deny,mask}';
   waive_row integer[] := batch #>> '{waive,row}';
   waive_name integer[] := batch #>> '{waive,name}';
   waive_mask integer[] := batch #>> '{waive,mask}';
@@ -82,6 +86,7 @@ DECLARE
   owner uuid[];            -- the message that has the row's idempotency key, or the row's own id when it is stored already
   same boolean[];          -- the key was used for the same request
   result text[];
+  denied integer[];        -- which of the row's conditional denies holds: the first, counted from 1
   waived_of text[];        -- an array of names, in its text form
   gap integer[];
   told integer[];          -- the quota that is told of: the daily limit, or the one that is used up
@@ -115,6 +120,7 @@ DECLARE
   whom text;
   due timestamptz;
   later boolean[];         -- not due yet: stands in no line
+  d integer := 1;
   w integer := 1;
   g integer := 1;
   q integer := 1;
@@ -155,6 +161,15 @@ BEGIN
                       WHEN owner[n] IS NULL THEN 'queued'
                       WHEN same[n] THEN 'replayed' ELSE 'conflict' END;
     lists := CASE WHEN subject[n] > 0 THEN listed[subject[n]] ELSE 0 END;
+    number := 0;
+    WHILE deny_row[d] = n LOOP
+      number := number + 1;
+      IF deny_mask[d] & lists <> 0 AND result[n] = 'queued' THEN
+        result[n] := 'denied';
+        denied[n] := number;
+      END IF;
+      d := d + 1;
+    END LOOP;
     waives := '{}';
     waived_of[n] := '{}';
     WHILE waive_row[w] = n LOOP
@@ -258,8 +273,9 @@ BEGIN
   FOR n IN 1..size LOOP
     CONTINUE WHEN result[n] <> 'replayed';
     number := array_position(id, owner[n]);
-    IF result[number] = 'over' THEN
-      result[n] := 'over';
+    IF result[number] IN ('over', 'denied') THEN
+      result[n] := result[number];
+      denied[n] := denied[number];
       told[n] := told[number];
       told_used[n] := told_used[number];
     END IF;
@@ -348,7 +364,7 @@ BEGIN
                      gap_ms = line_gap[n * 3 - 2:n * 3]
     FROM unnest(lines_of) WITH ORDINALITY u(t, n) WHERE l.tenant_id = u.t;
   FOR n IN 1..size LOOP  -- a refused request gives its key back
-    CONTINUE WHEN result[n] <> 'over' OR client_ref[n] IS NULL;
+    CONTINUE WHEN result[n] NOT IN ('over', 'denied') OR client_ref[n] IS NULL;
     DELETE FROM idempotency_keys k WHERE k.message_id = id[n];
   END LOOP;
   INSERT INTO messages (id, tenant_id, recipient, kind, content, reply_to, mentions, client_ref, answers, priority, status,
@@ -367,11 +383,13 @@ BEGIN
 
   RETURN QUERY
     SELECT n, result[n], coalesce(owner[n], u.i), CASE WHEN result[n] = 'queued' THEN 'queued' END, expected[n], before[n],
-           names[quota_name[told[n]]], quota_limit[told[n]], told_used[n], quota_resets_at[told[n]], waived_of[n]::text[]
+           names[quota_name[told[n]]], quota_limit[told[n]], told_used[n], quota_resets_at[told[n]], waived_of[n]::text[],
+           denied[n]
       FROM unnest(id) WITH ORDINALITY u(i, n) WHERE result[n] <> 'replayed'
     UNION ALL
     SELECT n, 'replayed', owner[n], coalesce(m.status, 'unknown'), m.expected_at, m.ahead,
-           CASE WHEN m.quota_limit IS NOT NULL THEN 'daily_limit' END, m.quota_limit, m.quota_used, m.quota_resets_at, m.waived
+           CASE WHEN m.quota_limit IS NOT NULL THEN 'daily_limit' END, m.quota_limit, m.quota_used, m.quota_resets_at, m.waived,
+           NULL
       FROM unnest(owner) WITH ORDINALITY u(o, n)
       LEFT JOIN LATERAL (SELECT * FROM messages x WHERE x.id = u.o AND x.tenant_id = tenant[n]) m ON true
      WHERE result[n] = 'replayed';
