@@ -30,13 +30,14 @@ from core.paths.receiver import Receiver
 from core.paths.sender import Sender
 from core.paths.statuses import Statuses
 from core.services import Services
+from core.sessions.remote import RemoteSessions
 from core.tenants import Tenants
-from core.transport.base import SessionStatus
 from core.transport.dry_run import DryRun
 from core.web import Runner, make_app
 from db.database import Database
 from db.listen import Listener
 from db.migrate import migrate
+from db.session_store import SessionStore
 from db.store import Store
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ if TYPE_CHECKING:
 
     from core.hooks.registry import Plugins
     from core.model import Outgoing, Principal
+    from core.session_rows import SessionRow
     from core.settings import Settings
-    from core.transport.base import Transport
+    from core.transport.base import SessionStatus, Transport
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +56,8 @@ KEYS, OUTBOX, INCOMING = "gapura_keys", "gapura_outbox", "gapura_incoming"
 """Channels: keys changed; something was queued by a process that does not send (payload: the tenant); a message came
 in."""
 
-NO_WHATSAPP = SessionStatus(
-    "unpaired",
-    "this version sends through transport: dry_run only; messages for WhatsApp wait in the queue until they expire",
-)
+SESSIONS, COMMANDS = "gapura_sessions", "gapura_commands"
+"""Channels: a session's row has changed (payload: the tenant); a command was left or answered."""
 
 _SHUTDOWN = 8.0
 """Seconds for all that is under way to come to its end."""
@@ -71,6 +71,7 @@ class Gateway:
         self.clock, self.process = Clock(), secrets.randbelow(2**31 - 1) + 1
         self._http = http
         self.store = Store(database)
+        self.sessions = RemoteSessions(SessionStore(database), self.clock, self._session_changed)
         self.dry_run = DryRun(self.clock)
         self.tenants = Tenants(
             self.store, settings, plugins, self._for_plugin, self.clock, hears=lambda: self.listener.connected
@@ -98,7 +99,13 @@ class Gateway:
         self.housekeeping = Housekeeping(self.store, self.clock, self.statuses, self.batcher)
         self.listener = Listener(
             database.url,
-            {KEYS: self._keys_changed, OUTBOX: self.sender.wake, INCOMING: lambda _: self.receiver.wake()},
+            {
+                KEYS: self._keys_changed,
+                OUTBOX: self.sender.wake,
+                INCOMING: lambda _: self.receiver.wake(),
+                SESSIONS: self.sessions.heard,
+                COMMANDS: lambda _: self.sessions.answered(),
+            },
             on_connected=self._listening,
             session_sql=[("SELECT pg_advisory_lock(process_class(), %s)", (self.process,))],
         )
@@ -128,6 +135,7 @@ class Gateway:
             admission=self.admission,
             outbound=self.outbound,
             clock=self.clock,
+            sessions=self.sessions,
             session_of=self.session_of,
             ready=self._unready,
         )
@@ -135,7 +143,7 @@ class Gateway:
     def session_of(self, tenant: str) -> SessionStatus:
         """The state of the tenant's WhatsApp session."""
         transport = self.transport_of(tenant)
-        return transport.status(tenant) if transport else NO_WHATSAPP
+        return transport.status(tenant) if transport else self.sessions.status(tenant)
 
     def transport_of(self, tenant: str) -> Transport | None:
         """What sends the tenant's messages from this process."""
@@ -206,6 +214,7 @@ class Gateway:
         """The listener is connected (again): make good what may have been missed."""
         self.housekeeping.publish(await self.batcher.withdraw())
         await self.tenants.load()
+        await self.sessions.load()
         if self._serving:
             self.sender.hold()
             self.receiver.wake()
@@ -220,6 +229,13 @@ class Gateway:
         # While PostgreSQL is away the snapshot stays distrusted, and the next connection reads it.
         with contextlib.suppress(Unavailable):
             await self.tenants.load()
+
+    def _session_changed(self, now: SessionRow, before: SessionRow | None) -> None:
+        if before is None and now.state == "unpaired":
+            return
+        why = f": {now.reason}" if now.reason else ""
+        extra = {"action": "session.changed", "tenant": now.tenant, "state": now.state}
+        log.info("%s is %s%s", now.tenant, now.state, why, extra=extra)
 
     async def _unready(self) -> list[str]:
         reasons = []

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from core.paths.admission import Admission
     from core.paths.outbound import Outbound
+    from core.sessions.remote import RemoteSessions
     from core.settings import Settings
     from core.tenants import Tenants
     from core.transport.base import SessionStatus
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """One running gateway, as a door sees it. `session_of(tenant)` tells its WhatsApp session's state; `ready()` is
-    a list of what keeps the gateway from working, empty when nothing does."""
+    """One running gateway, as a door sees it. `sessions` are those of WhatsApp, wherever they are held;
+    `session_of(tenant)` tells a session's state, whatever its transport; `ready()` is a list of what keeps the gateway
+    from working, empty when nothing does."""
 
     settings: Settings
     store: Store
@@ -28,5 +30,6 @@ class Services:
     admission: Admission
     outbound: Outbound
     clock: Clock
+    sessions: RemoteSessions
     session_of: Callable[[str], SessionStatus]
     ready: Callable[[], Awaitable[list[str]]]
