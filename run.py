@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-OURS = ("core", "db", "plugins")
+OURS = ("core", "db", "plugins", "sandbox")
 
 
 def main() -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.cli import database, demo, plugins, send, serve, tenant
+from core.cli import database, demo, plugins, sandbox, send, serve, tenant
 from core.cli.arguments import arranged, wants_json
 from core.cli.invocation import ROOT, Invocation, LogFormat, LogLevel
 from core.cli.output import tell
@@ -51,6 +51,7 @@ def gapura(
 
 app.command()(serve.serve)
 app.command()(demo.demo)
+app.command()(sandbox.sandbox)
 app.add_typer(tenant.commands, name="tenant")
 app.command()(send.send)
 app.command()(send.inject)
