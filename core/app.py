@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import web
 
-from core.capabilities import PluginData, PluginSend
+from core.capabilities import PluginData, PluginOptOuts, PluginSend
 from core.clock import Clock
 from core.errors import Unavailable
 from core.hooks.gateway import Gateway as PluginGateway
@@ -37,6 +37,7 @@ from core.web import Runner, make_app
 from db.database import Database
 from db.listen import Listener
 from db.migrate import migrate
+from db.opt_out_store import OptOutStore
 from db.session_store import SessionStore
 from db.store import Store
 
@@ -70,7 +71,7 @@ class Gateway:
         self.settings, self.plugins, self.database = settings, plugins, database
         self.clock, self.process = Clock(), secrets.randbelow(2**31 - 1) + 1
         self._http = http
-        self.store = Store(database)
+        self.store, self.opt_outs = Store(database), OptOutStore(database)
         self.sessions = RemoteSessions(SessionStore(database), self.clock, self._session_changed)
         self.dry_run = DryRun(self.clock)
         self.tenants = Tenants(
@@ -131,6 +132,7 @@ class Gateway:
         return Services(
             settings=self.settings,
             store=self.store,
+            opt_outs=self.opt_outs,
             tenants=self.tenants,
             admission=self.admission,
             outbound=self.outbound,
@@ -259,12 +261,17 @@ class Gateway:
 
     def _for_plugin(self, plugin: str, tenant: str | None) -> PluginGateway:
         return PluginGateway(
-            send=PluginSend(lambda: self.admission, tenant),
+            send=PluginSend(lambda: self.admission, tenant, plugin),
             http=self._http,
             store=PluginData(self.store, tenant, plugin),
+            opt_outs=PluginOptOuts(self.opt_outs, tenant, self._dropped),
             log=logging.getLogger(f"plugin.{plugin}"),
             find_key=self._find_key,
         )
+
+    def _dropped(self, changes: list[StatusChange]) -> None:
+        self.batcher.forget_answers()
+        self.housekeeping.publish(changes)
 
     async def _find_key(self, api_key: str) -> Principal | None:
         return await self.tenants.find_key(api_key)  # late: plugins are compiled while `tenants` is being made

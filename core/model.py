@@ -137,3 +137,15 @@ class SessionChange:
     state: SessionState
     at: datetime
     reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OptOut:
+    """Who asked a tenant for no more messages, by recipient key, and the proof: since when, and which message said so
+    with which words in which chat."""
+
+    to: str
+    since: datetime
+    message_id: str
+    content: str
+    chat: str

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
     from core.tenants import Tenants
     from core.transport.base import SessionStatus
+    from db.opt_out_store import OptOutStore
     from db.store import Store
 
 
@@ -26,6 +27,7 @@ class Services:
 
     settings: Settings
     store: Store
+    opt_outs: OptOutStore
     tenants: Tenants
     admission: Admission
     outbound: Outbound

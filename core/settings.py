@@ -25,8 +25,10 @@ from core.yaml_files import read_yaml
 TENANT_ID = re.compile(r"[a-z0-9_-]{1,100}")
 """What a tenant may be called (with `fullmatch`)."""
 
+_PUBLIC_URL = re.compile(r"https?://[A-Za-z0-9.\[\]:_-]+(?:/[A-Za-z0-9._~/-]*[A-Za-z0-9._~-])?")
+
 SERVICE_FILE = "service.yaml"
-DEFAULT_PLUGINS = ("api_key", "whitelist", "daily_limit", "delay")
+DEFAULT_PLUGINS = ("api_key", "whitelist", "daily_limit", "delay", "opt_out")
 
 
 def _check_zone(name: str) -> None:
@@ -53,12 +55,18 @@ def _check_host(host: str) -> None:
         raise ValueError("expected an address or a host name, such as 127.0.0.1 or 0.0.0.0")
 
 
+def _check_public_url(url: str) -> None:
+    if not _PUBLIC_URL.fullmatch(url):
+        raise ValueError("expected http://HOST or https://HOST, perhaps with a port and a path, without a / at its end")
+
+
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """Where `serve` listens; port 0 is any free one."""
+    """Where `serve` listens; port 0 is any free one. `public_url`: how browsers elsewhere reach it."""
 
     host: Annotated[str, Checked(_check_host)] = "127.0.0.1"
     port: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 3000
+    public_url: Annotated[str, Checked(_check_public_url)] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,9 @@ def gateway_for(plugin: str, tenant: str | None, find_key: Any = None) -> Gatewa
     """A gateway that can log and find keys; the rest is not there."""
     missing = cast("Any", None)
     log = logging.getLogger(f"test.{plugin}.{tenant}")
-    return Gateway(send=missing, http=missing, store=missing, log=log, find_key=find_key or Keys())
+    return Gateway(
+        send=missing, http=missing, store=missing, opt_outs=missing, log=log, find_key=find_key or Keys()
+    )  # fmt: skip
 
 
 def outgoing(**changes: Any) -> Outgoing:

@@ -31,6 +31,7 @@ plugins:
   whitelist:
   daily_limit: { limit: 3 }
   delay: { min: 0.2, max: 0.5 }        # seconds between messages
+  opt_out:
   parrot:
 """,
     "plugins/parrot.py": '''\

@@ -200,6 +200,22 @@ class _Memory:
         self.values.pop(key, None)
 
 
+@dataclass(frozen=True, slots=True)
+class _NotingOptOuts:
+    plugin: str
+    effects: list[str]
+
+    async def add(self, message: Incoming) -> bool:
+        """Note it; nobody was out before."""
+        self.effects.append(f"{self.plugin} would send {message.sender} no more messages")
+        return True
+
+    async def remove(self, message: Incoming) -> bool:
+        """Note it; whoever writes was out."""
+        self.effects.append(f"{self.plugin} would send {message.sender} messages again")
+        return True
+
+
 async def _nobody(api_key: str) -> Principal | None:
     return None
 
@@ -209,6 +225,7 @@ def _gateway(plugin: str, effects: list[str], http: aiohttp.ClientSession) -> Ga
         send=_NotingSend(plugin, effects),
         http=http,
         store=_Memory(),
+        opt_outs=_NotingOptOuts(plugin, effects),
         log=logging.getLogger(f"plugin.{plugin}"),
         find_key=_nobody,
     )

@@ -9,11 +9,12 @@ from typing import Any
 from core.errors import PluginFailed, Refused, Unavailable
 from core.hooks.answers import CHECKS, NonsenseError
 
-PASSES: Mapping[str, tuple[type[Exception], ...]] = dict.fromkeys(
-    ("authenticate", "prepare_outgoing", "admit"), (Refused, Unavailable)
-)
+PASSES: Mapping[str, tuple[type[Exception], ...]] = {
+    **dict.fromkeys(("authenticate", "prepare_outgoing", "admit"), (Refused, Unavailable)),
+    "on_message": (Unavailable,),
+}
 """Hook -> what it may raise on purpose, so that it reaches the caller as it is: a refusal of the request, and the
-database out of reach, which is no fault of the plugin."""
+database out of reach, which is no fault of the plugin (an incoming message is shown again: no STOP is lost by it)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-BUILT_INS = ("plugins.api_key", "plugins.whitelist", "plugins.daily_limit", "plugins.delay")
+BUILT_INS = (
+    "plugins.api_key",
+    "plugins.whitelist",
+    "plugins.daily_limit",
+    "plugins.delay",
+    "plugins.opt_out",
+    "plugins.auto_reply",
+)
 
 GROUP = "gapura"
 """The entry point group of installed plugins."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-    from core.model import Principal, Priority
+    from core.model import Incoming, Principal, Priority
 
 
 class Send(Protocol):
@@ -40,13 +40,26 @@ class FindKey(Protocol):
     async def __call__(self, api_key: str) -> Principal | None: ...
 
 
+class OptOuts(Protocol):
+    """The tenant's list of those who want no more messages, kept by what they wrote themselves: `Listed.OPT_OUT`."""
+
+    async def add(self, message: Incoming) -> bool:
+        """Whoever wrote `message` is out, by number and by LID; the message is kept as the proof. What was queued for
+        them under a `Deny(…, when=Listed.OPT_OUT)` is cancelled. True when it is this message that put them out, also
+        if the same message is added again after a crash; False when they were out before."""
+
+    async def remove(self, message: Incoming) -> bool:
+        """Whoever wrote `message` is back. True when it is this message that brought them back."""
+
+
 @dataclass(frozen=True, slots=True)
 class Gateway:
     """Handed to hooks that ask for `gateway`. In the service hooks (startup, shutdown, authenticate) no tenant
-    is known, and `send` and `store` raise RuntimeError."""
+    is known, and `send`, `store` and `opt_outs` raise RuntimeError."""
 
     send: Send
     http: aiohttp.ClientSession
     store: PluginStore
+    opt_outs: OptOuts
     log: logging.Logger
     find_key: FindKey

@@ -144,6 +144,7 @@ class Receiver:
             mentions=tuple(m if "@" in m else f"{m}@s.whatsapp.net" for m in reply.mentions),
             priority=reply.priority,
             answers=message.id,
+            author=plugin,
         )
         try:
             return {"id": (await self._admission.send(message.tenant, None, request)).id}

@@ -9,11 +9,13 @@ import msgspec
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
+    from core.model import OptOut
     from core.outbox import StoredMessage, Usage
     from core.paths.admission import Admitted, Preview
     from core.paths.quota import RecipientQuota
+    from core.session_rows import Pairing
     from core.transport.base import SessionStatus
 
 _JSON = "application/json"
@@ -103,14 +105,38 @@ def session(tenant: str, transport: str, status: SessionStatus) -> dict[str, Any
     """The state of a tenant's session. `connected` and `qrImageUrl` are what callers of the old gateway look at."""
     return {
         "connected": status.state == "connected",
-        "qrImageUrl": None,
+        "qrImageUrl": "/api/qr/image" if status.state == "pairing" else None,
         "state": status.state,
         "reason": status.reason,
         "phone": status.phone,
         "since": status.since,
+        "sandbox": status.sandbox,
         "tenant": tenant,
         "transport": transport,
     }
+
+
+def pairing(tenant: str, status: SessionStatus, shown: Pairing | None, image: str | None) -> dict[str, Any]:
+    """How far a tenant is with linking a phone, and what is needed for it: the QR code, as text and as a picture, or
+    the eight characters to type."""
+    return {
+        "connected": status.state == "connected",
+        "state": status.state,
+        "reason": status.reason,
+        "phone": status.phone,
+        "qr": shown.qr if shown else None,
+        "expires_at": shown.qr_until if shown else None,
+        "image": image,
+        "code": pairing_code(shown.code) if shown else None,
+        "code_expires_at": shown.code_until if shown else None,
+        "tenant": tenant,
+    }
+
+
+def pairing_code(code: str | None) -> str | None:
+    """`ABCD-EFGH`, as phones ask for it."""
+    plain = (code or "").replace("-", "")
+    return f"{plain[:4]}-{plain[4:]}" if len(plain) == 8 else code
 
 
 def recipient_quota(quota: RecipientQuota) -> dict[str, Any]:
@@ -124,4 +150,19 @@ def recipient_quota(quota: RecipientQuota) -> dict[str, Any]:
         "whitelisted": quota.whitelisted,
         "isInContacts": None,
         "denied": {"code": quota.deny.code, "detail": quota.deny.message} if quota.deny else None,
+    }
+
+
+def opt_outs(page: Sequence[OptOut], *, has_more: bool) -> dict[str, Any]:
+    """A page of those who asked for no more messages; `next` goes on behind it."""
+    return {
+        "opt_outs": [
+            {
+                "number": one.to,
+                "since": one.since,
+                "proof": {"message_id": one.message_id, "text": one.content, "chat": one.chat},
+            }
+            for one in page
+        ],
+        "next": page[-1].to if has_more else None,
     }

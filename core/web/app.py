@@ -11,6 +11,8 @@ from core.web.bodies import LARGEST
 from core.web.gate import Gate, Rule, accept_expectation
 from core.web.health import Health
 from core.web.messages import Messages
+from core.web.opt_outs import OptOuts
+from core.web.pairing import PAGE, PairingRoutes
 from core.web.quota import RecipientQuotas
 from core.web.sending import Sending
 from core.web.status import SessionState
@@ -42,16 +44,32 @@ def _routes(services: Services, sending: Sending) -> list[Route]:
     messages, whitelist, health = Messages(services), Whitelist(services), Health(services)
     quotas = RecipientQuotas(Quotas(services.store, services.tenants, services.clock))
     send, read, manage, public = Rule("send"), Rule("read"), Rule("manage"), Rule(None)
+    session = SessionState(services)
     return [
         # The admission statement checks the key again, so that the hot path needs no question of its own.
         ("POST", "/api/send-message", sending.post, Rule("send", asks_table=False)),
         ("GET", "/api/messages/{id}", messages.get, read),
         ("DELETE", "/api/messages/{id}", messages.delete, send),
-        ("GET", "/api/status", SessionState(services).get, read),
+        ("GET", "/api/status", session.get, read),
+        ("POST", "/api/logout", session.logout, manage),
+        ("POST", "/api/reconnect", session.reconnect, manage),
+        *_pairing(PairingRoutes(services)),
         ("GET", "/api/whitelist", whitelist.get, read),
         ("POST", "/api/whitelist", whitelist.post, manage),
         ("DELETE", "/api/whitelist", whitelist.delete, manage),
+        ("GET", "/api/opt-outs", OptOuts(services).get, read),
         ("GET", "/api/quota/{number}", quotas.get, read),
         ("GET", "/healthz", health.alive, public),
         ("GET", "/readyz", health.ready, public),
+    ]
+
+
+def _pairing(pairing: PairingRoutes) -> list[Route]:
+    shown = Rule("manage", secret=True, link=True)
+    return [
+        ("GET", "/api/qr", pairing.get, shown),
+        ("GET", "/api/qr/image", pairing.image, shown),
+        ("GET", PAGE, pairing.page, Rule("manage", secret=True, link=True, page=True)),
+        ("POST", "/api/pair-code", pairing.code, shown),
+        ("POST", "/api/pair-link", pairing.link, Rule("manage", secret=True)),
     ]

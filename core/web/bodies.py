@@ -48,6 +48,7 @@ class SendBody(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, gc=Fals
     expires_in: float | None = None
     reply_to: Id | None = None
     mentions: Mentions | None = None
+    transactional: bool | None = None
 
 
 class LegacySendBody(SendBody, kw_only=True, forbid_unknown_fields=False, gc=False):
@@ -142,6 +143,7 @@ def to_request(body: SendBody, client_ref: str | None) -> SendRequest:
         expires_in=body.expires_in,
         reply_to=body.reply_to,
         mentions=body.mentions or (),
+        transactional=body.transactional or False,
     )
 
 

@@ -48,11 +48,11 @@ def cli(tmp_path: Path) -> CommandLine:
 def test_check(cli: CommandLine) -> None:
     """Without faults: status 0 and what was looked at, as text and as JSON."""
     cli.write("config/tenants/shop.yaml", "transport: dry_run")
-    assert cli("check").out == f"ok: 1 tenant file, 4 plugins in {cli.home / 'config'}\n"
+    assert cli("check").out == f"ok: 1 tenant file, 6 plugins in {cli.home / 'config'}\n"
     assert cli("check", "--json").answer == {
         "ok": True,
         "tenants": ["shop"],
-        "plugins": ["api_key", "whitelist", "daily_limit", "delay"],
+        "plugins": ["api_key", "whitelist", "daily_limit", "delay", "opt_out", "auto_reply"],
         "warnings": [],
     }
 
@@ -100,7 +100,7 @@ def test_plugins(cli: CommandLine) -> None:
     """What is loaded, from where, with which hooks and options."""
     file = cli.write("mine/talker.py", TALKER)
     found = {one["name"]: one for one in cli("plugins", "--json").answer["plugins"]}
-    assert list(found) == ["api_key", "whitelist", "daily_limit", "delay", "talker"]
+    assert list(found) == ["api_key", "whitelist", "daily_limit", "delay", "opt_out", "auto_reply", "talker"]
     assert found["api_key"]["origin"] == "built-in"
     assert Path(found["talker"]["origin"]).resolve() == file
     assert sorted(found["talker"]["hooks"]) == ["admit", "on_message", "prepare_outgoing"]

@@ -29,9 +29,9 @@ def refusal(directory: Path, **sources: str) -> str:
 
 
 def test_built_ins_are_always_there() -> None:
-    """The four of them, in this order, with their options."""
+    """All of them, in this order, with their options."""
     info = {plugin.name: plugin for plugin in Plugins.load(None, entry_points=False).info()}
-    assert list(info) == ["api_key", "whitelist", "daily_limit", "delay"]
+    assert list(info) == ["api_key", "whitelist", "daily_limit", "delay", "opt_out", "auto_reply"]
     assert {plugin.origin for plugin in info.values()} == {"built-in"}
     assert info["daily_limit"].hooks == ("admit",)
     assert info["delay"].options == (OptionInfo("min", "float", "2.0"), OptionInfo("max", "float", "5.0"))
@@ -47,13 +47,13 @@ def test_finds_files_and_packages(tmp_path: Path) -> None:
     for name in ("_shared.py", "test_no.py", "conftest.py"):
         (tmp_path / name).write_text("raise SystemExit\n")
     plugins = load(tmp_path, no=DENY)
-    assert [plugin.name for plugin in plugins.info()][4:] == ["no", "shop"]
+    assert [plugin.name for plugin in plugins.info()][6:] == ["no", "shop"]
     assert plugins.found["shop"].origin == str(tmp_path / "shop")
 
 
 def test_a_directory_that_is_not_there_is_empty(tmp_path: Path) -> None:
     """The shipped service.yaml names one that need not exist."""
-    assert len(Plugins.load(tmp_path / "nowhere", entry_points=False).found) == 4
+    assert len(Plugins.load(tmp_path / "nowhere", entry_points=False).found) == 6
 
 
 def test_neighbours_are_imported_relatively_and_nothing_leaks(tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def settings(defaults: dict[str, dict[str, object]], **tenants: dict[str, dict[s
         ),
         (
             settings({}, shop={"x": {}}),
-            "shop.yaml: $.plugins.x: unknown plugin 'x'; Valid: api_key, daily_limit, delay, ",
+            "shop.yaml: $.plugins.x: unknown plugin 'x'; Valid: api_key, auto_reply, daily_limit, ",
         ),
         (
             settings({}, shop={"delay": {"mni": 1}}),

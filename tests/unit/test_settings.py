@@ -33,14 +33,14 @@ def refusal(config: Path, service: str | None = None, /, *, env: dict[str, str] 
 
 
 def test_everything_has_a_default(config: Path) -> None:
-    """Without any file: loopback, port 3000, embedded database, the four built-in plugins."""
+    """Without any file: loopback, port 3000, embedded database, five of the built-in plugins."""
     settings = load(config)
     assert (settings.server.host, settings.server.port, settings.database.url) == ("127.0.0.1", 3000, None)
     assert settings.plugins_dir is None
     shop = settings.tenant("shop")
     assert (shop.transport, shop.timezone, shop.region, shop.answer) == ("whatsapp", "Asia/Jakarta", "ID", "queued")
     assert (shop.api, shop.replies, shop.on_unknown) == ("v1", "exempt", "hold")
-    assert list(shop.plugins) == list(DEFAULT_PLUGINS)
+    assert list(shop.plugins) == list(DEFAULT_PLUGINS) == ["api_key", "whitelist", "daily_limit", "delay", "opt_out"]
     assert str(shop.zone) == "Asia/Jakarta"
 
 
