@@ -170,6 +170,8 @@ class RemoteSessions:
                         await answered.wait()
                 answered.clear()
                 if (answer := await self._store.result(number)) is not None:
+                    # Rows are written before answers, but news of the two may overtake each other.
+                    self._take(await self._store.sessions(tenant))
                     if "refused" in answer:
                         raise Conflict(answer["refused"], answer["detail"])
                     return
