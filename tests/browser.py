@@ -76,11 +76,11 @@ class Tab:
         return done["result"].get("value")
 
     async def wait_for(self, js: str, timeout: float = PATIENCE) -> Any:
-        """The expression's first value that is true; until then it may throw, as on a page that is still loading."""
+        """The expression's first value that is true (an element is); until then it may throw, as while a page loads."""
         said, end = None, time.monotonic() + timeout
         while time.monotonic() < end:
             try:
-                if said := await self.evaluate(js):
+                if said := await self.evaluate(f"Promise.resolve({js}).then(value => value instanceof Node || value)"):
                     return said
             except AssertionError as thrown:
                 said = thrown
