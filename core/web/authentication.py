@@ -10,27 +10,45 @@ from core.errors import BadRequest, Unauthorized
 from core.model import AuthRequest, Principal
 
 if TYPE_CHECKING:
+    from core.sessions.remote import RemoteSessions
     from core.tenants import Tenants
 
 CALLER = web.RequestKey("caller", Principal)
 """Where a request carries its Principal, from the gate on."""
 
+LINK = "token"
+"""The parameter that opens a tenant's pairing page: `?token=pl_…`."""
+
+_LINKS, _KEYS = "pl_", "sk_"
 _KEY_NAMES = frozenset({"apikey", "key", "token", "accesstoken", "xapikey"})
 _NO_DASHES = str.maketrans("", "", "-_")
 
 
-def check_url(request: web.Request) -> None:
-    """Raise BadRequest when the query carries what looks like a key: it would end in logs and histories."""
-    if request.query_string and any(_is_key(name, value) for name, value in request.query.items()):
-        raise BadRequest(
-            "key_in_url",
-            "an API key must not stand in a URL: send it as the header X-API-Key, and rotate this one, because"
-            " proxies and logs may have kept it",
-        )
+def check_url(request: web.Request, *, link: bool = False) -> None:
+    """Raise BadRequest when the query carries what looks like a key: it would end in logs and histories. `link`: this
+    path may be opened with a pairing link's token."""
+    if not request.query_string:
+        return
+    for name, value in request.query.items():
+        if _is_key(name, value) and not (link and name == LINK and value.startswith(_LINKS)):
+            raise BadRequest(
+                "key_in_url",
+                "an API key must not stand in a URL: send it as the header X-API-Key, and rotate this one, because"
+                " proxies and logs may have kept it",
+            )
 
 
 def _is_key(name: str, value: str) -> bool:
-    return name.lower().translate(_NO_DASHES) in _KEY_NAMES or value.startswith("sk_")
+    return name.lower().translate(_NO_DASHES) in _KEY_NAMES or value.startswith((_KEYS, _LINKS))
+
+
+async def by_link(sessions: RemoteSessions, request: web.Request) -> Principal:
+    """Whoever holds a pairing link: good for the paths that it opens, without any scope. Raises Unauthorized."""
+    tokens = request.query.getall(LINK)
+    tenant = await sessions.tenant_of(tokens[0]) if len(tokens) == 1 else None
+    if tenant is None:
+        raise Unauthorized("link_expired", "this pairing link is not valid any more; ask for a new one")
+    return Principal(tenant=tenant, name="pairing link", scopes=frozenset())
 
 
 async def authenticate(tenants: Tenants, request: web.Request) -> Principal:

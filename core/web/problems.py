@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import BadHttpMessage
 
 from core.errors import BadRequest, OverLimit, PluginFailed, Refused, TooLarge, Unauthorized, Unavailable
+from core.sessions.remote import NoSessionProcess
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,10 +59,11 @@ class Problem:
 def answer_to(error: Exception) -> web.Response:
     """The answer to a request that ended in `error`; what nobody foresaw is logged and told as 500 without a word
     about its inside."""
-    return respond(_problem_of(error))
+    return respond(problem_of(error))
 
 
-def _problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:
+    """What is told of an error. What nobody foresaw is logged, and told without a word about its inside."""
     match error:
         case Refused():
             return _refused(error)
@@ -80,6 +82,8 @@ def _problem_of(error: Exception) -> Problem:
 
 def _unavailable(error: PluginFailed | Unavailable) -> Problem:
     title = "Temporarily unavailable"
+    if isinstance(error, NoSessionProcess):
+        return Problem(503, "no_session_process", title, str(error), retry_after=error.retry_after)
     if isinstance(error, Unavailable):
         log.warning("503: %s", error, extra={"action": "http.unavailable"})
         detail = "the database cannot be reached at the moment; try again"

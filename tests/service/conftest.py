@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 
 from core.app import Gateway
 from core.hooks.registry import Plugins
-from core.settings import Settings, TenantSettings
+from core.settings import ServerSettings, Settings, TenantSettings
 from core.tenants import key_digest, new_key
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ALPHA, BETA = "alpha", "beta"
 NUMBER = "628123456789"
 
-TABLES = ("messages", "idempotency_keys", "daily_limits", "quota_counters", "lines", "whitelist", "incoming_messages")
+TABLES = ("messages", "idempotency_keys", "daily_limits", "quota_counters", "lines", "whitelist", "incoming_messages", "opt_outs")
 """Where a request could leave a trace."""
 
 UNPACED: Mapping[str, Mapping[str, Any]] = {"api_key": {}, "whitelist": {}, "daily_limit": {"limit": 3}}
@@ -102,10 +102,11 @@ class House:
                 await asyncio.sleep(0.01)
 
 
-def settings_of(plugins_dir: Path | None = None, **tenants: dict[str, Any]) -> Settings:
+def settings_of(plugins_dir: Path | None = None, public_url: str | None = None, **tenants: dict[str, Any]) -> Settings:
     """Settings of a gateway that sends dryly. A tenant not named has no delay and the limit 3."""
     defaults = {"transport": "dry_run", "plugins": UNPACED}
     return Settings(
+        server=ServerSettings(public_url=public_url),
         plugins_dir=plugins_dir,
         defaults=TenantSettings(**defaults),
         tenants={name: TenantSettings(**{**defaults, **own}) for name, own in tenants.items()},
