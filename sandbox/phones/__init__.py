@@ -1,0 +1,1 @@
+"""Simulated phones: device 0 of an account, with Signal keys of its own and no client process behind it."""

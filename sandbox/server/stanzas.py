@@ -1,0 +1,80 @@
+"""What a logged-in client sends, by tag."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sandbox.server import iqs
+from sandbox.server.relay import relay_message, relay_receipt, relay_typing
+from sandbox.server.world import stamp
+from sandbox.wire.node import Node
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from sandbox.server.connection import Connection
+    from sandbox.server.world import World
+
+_GROUPS = "g.us"
+_NOT_ACCEPTABLE = "406"
+
+
+def handle(world: World, connection: Connection, node: Node) -> None:
+    """Do what a stanza asks; one of an unknown kind is recorded."""
+    handler = _HANDLERS.get(node.tag)
+    if handler is not None:
+        handler(world, connection, node)
+    elif node.tag not in _IGNORED:
+        world.unknown(node)
+
+
+def _message(world: World, connection: Connection, node: Node) -> None:
+    device = connection.owner()
+    number = device.account.number
+    if node.jid("to").server == _GROUPS:
+        world.unknown(node)
+        connection.send(_ack(node, error=_NOT_ACCEPTABLE))
+        return
+    refusal = None if node.get("category") == "peer" else world.faults.sends.take(number)
+    if refusal is not None:
+        connection.send(_ack(node, error=refusal["refused"]))
+        return
+    if number in world.faults.held:
+        world.faults.held[number].append(lambda: connection.send(_ack(node)))
+    else:
+        connection.send(_ack(node))
+    relay_message(world, device, node)
+
+
+def _receipt(world: World, connection: Connection, node: Node) -> None:
+    device, sender = connection.owner(), node.get("to")
+    connection.send(_ack(node, type=node.get("type"), participant=node.get("participant")))
+    items = [item.get("id") for part in node.children if part.tag == "list" for item in part.children]
+    for key in (node.get("id"), *items):
+        device.settle(("message", key, sender, ""))
+    relay_receipt(world, device, node)
+
+
+def _ack(node: Node, **more: str) -> Node:
+    """The server has the stanza, or refuses it with `error`."""
+    attrs = {"class": node.tag, "id": node.get("id"), "from": node.attrs.get("to"), "t": stamp(), **more}
+    return Node("ack", attrs)
+
+
+def _acknowledged(world: World, connection: Connection, node: Node) -> None:
+    if connection.device is not None:
+        connection.device.settle((node.get("class"), node.get("id"), node.get("to"), node.get("type")))
+
+
+def _typing(world: World, connection: Connection, node: Node) -> None:
+    relay_typing(world, connection.owner(), node)
+
+
+_HANDLERS: Mapping[str, Callable[[World, Connection, Node], None]] = {
+    "iq": iqs.answer,
+    "message": _message,
+    "receipt": _receipt,
+    "ack": _acknowledged,
+    "chatstate": _typing,
+}
+_IGNORED = ("ib", "presence")
