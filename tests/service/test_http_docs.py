@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.service.conftest import NUMBER, SLOW
+from tests.plugin_kit import incoming
+from tests.service.conftest import ALPHA, NUMBER, SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -38,6 +39,7 @@ async def answers(house: House) -> dict[str, Any]:
     quota = await house.call("GET", f"/api/quota/{NUMBER}")
     for _ in range(2):
         await house.send()
+    await house.gateway.opt_outs.add(ALPHA, incoming(tenant=ALPHA, sender=NUMBER, chat=NUMBER, content="STOP"))
     listed = await house.call("POST", "/api/whitelist", json={"number": "62811111111"})
     return {
         "send-message": sent.body,
@@ -47,6 +49,7 @@ async def answers(house: House) -> dict[str, Any]:
         "whitelist": (await house.call("GET", "/api/whitelist")).body,
         "listed": listed.body,
         "unlisted": (await house.call("DELETE", "/api/whitelist", json={"number": "62811111111"})).body,
+        "opt-outs": (await house.call("GET", "/api/opt-outs")).body,
         "quota": quota.body,
         "problem": (await house.call("POST", "/api/send-message", json={"number": NUMBER})).body,
     }

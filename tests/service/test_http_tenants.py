@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.web import make_app
+from tests.plugin_kit import incoming
 from tests.service.conftest import ALPHA, BETA, NUMBER, SLOW
 
 if TYPE_CHECKING:
@@ -84,6 +85,14 @@ async def delete_whitelist(house: House) -> None:
     assert (await house.call("GET", "/api/whitelist", key=BETA)).body["total"] == 1
 
 
+async def get_opt_outs(house: House) -> None:
+    """Another tenant's are not listed, and refuse nothing here."""
+    await house.gateway.opt_outs.add(BETA, incoming(tenant=BETA, sender=NUMBER, content="STOP"))
+    assert (await house.call("GET", "/api/opt-outs")).body == {"opt_outs": [], "next": None}
+    assert (await house.call("GET", "/api/opt-outs", key=BETA)).body["opt_outs"][0]["number"] == NUMBER
+    assert ((await house.send()).status, (await house.send(key=BETA)).status) == (202, 403)
+
+
 async def get_quota(house: House) -> None:
     """Neither another tenant's messages nor its whitelist show in the quota."""
     await house.send(key=BETA)
@@ -110,6 +119,7 @@ CROSSINGS: dict[tuple[str, str], Callable[[House], Awaitable[None]]] = {
     ("GET", "/api/whitelist"): get_whitelist,
     ("POST", "/api/whitelist"): post_whitelist,
     ("DELETE", "/api/whitelist"): delete_whitelist,
+    ("GET", "/api/opt-outs"): get_opt_outs,
     ("GET", "/api/quota/{number}"): get_quota,
     ("GET", "/healthz"): health,
     ("GET", "/readyz"): health,
@@ -121,7 +131,9 @@ CROSSINGS: dict[tuple[str, str], Callable[[House], Awaitable[None]]] = {
 async def test_tenants_are_apart(open_house: Callable[..., Awaitable[House]], route: tuple[str, str]) -> None:
     """Whatever alpha does on this route, beta's things are neither seen nor changed. (The function in CROSSINGS tells
     more.)"""
-    await CROSSINGS[route](await open_house(alpha={"plugins": SLOW}, beta={"plugins": SLOW, "transport": "whatsapp"}))
+    plugins = {**SLOW, "opt_out": {}}
+    beta = {"plugins": plugins, "transport": "whatsapp"}
+    await CROSSINGS[route](await open_house(alpha={"plugins": plugins}, beta=beta))
 
 
 async def test_every_route_is_tried_and_described(house: House) -> None:
