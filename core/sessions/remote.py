@@ -123,11 +123,12 @@ class RemoteSessions:
         Raises Conflict (`already_paired`; `pairing_ended` with the reason), OverLimit (`pairing_too_soon`) and
         NoSessionProcess.
         """
-        if self.status(tenant).state in ("connected", "connecting", "restricted"):
-            raise Conflict("already_paired", "a WhatsApp number is linked and works; log out first to link another")
-        if self.pairing(tenant) is None or number is not None:
+        before, shown = self.status(tenant), self.pairing(tenant)
+        if before.phone is not None or before.state in ("connected", "connecting", "restricted"):
+            raise Conflict("already_paired", "a WhatsApp number is linked; log out first to link another")
+        if shown is None or number is not None:
             await self._begin(tenant, number)
-        return await self._shown(tenant, number)
+        return await self._shown(tenant, before, by_code=number is not None, old_code=shown.code if shown else None)
 
     async def _begin(self, tenant: str, number: str | None) -> None:
         if number is None or self.pairing(tenant) is None:
@@ -136,14 +137,17 @@ class RemoteSessions:
                 raise OverLimit("pairing_too_soon", "pairing may begin once a minute", retry_after=max(wait, 1.0))
         await self._call(tenant, "pair", {"number": number} if number else {})
 
-    async def _shown(self, tenant: str, number: str | None) -> Pairing:
+    async def _shown(self, tenant: str, before: SessionStatus, *, by_code: bool, old_code: str | None) -> Pairing:
         end = self._clock.monotonic() + ANSWER_WITHIN
         while (left := end - self._clock.monotonic()) > 0:
-            pairing = self.pairing(tenant)
-            if pairing is not None and (pairing.code if number else pairing.qr):
+            pairing, now = self.pairing(tenant), self.status(tenant)
+            # A code that was shown before may be another phone's.
+            if pairing is not None and (pairing.code not in (None, old_code) if by_code else pairing.qr):
                 return pairing
-            if self.status(tenant).state == "connected":
-                raise Conflict("already_paired", "a WhatsApp number is linked and works")
+            if now.state == "connected":
+                raise Conflict("already_paired", "a WhatsApp number is linked")
+            if now.state in ("unpaired", "disconnected") and now.since != before.since and now.reason != _NEVER_PAIRED:
+                raise Conflict("pairing_ended", now.reason or "pairing has ended")
             await self.wait(tenant, min(left, 1.0))
         raise NoSessionProcess("WhatsApp showed no code in time; see the state and its reason in /api/status")
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 PAGE = "/api/qr/page"
 
-_LINKED = ("connected", "connecting", "restricted")
 _HOST = re.compile(r"(?:[A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
@@ -39,12 +38,12 @@ class PairingRoutes:
         """The state, and the QR code while there is one. Begins to pair, unless `?start=0` or there is a phone."""
         tenant = self._tenant(request, LINK, "start")
         begins = "start" not in request.query or switched_on(request, "start")
-        if begins and self._sessions.status(tenant).state not in _LINKED:
-            try:
+        try:
+            if begins:
                 await self._sessions.pair(tenant)
-            except Conflict as refused:
-                if refused.code != "already_paired":
-                    raise
+        except Conflict as refused:
+            if refused.code != "already_paired":
+                raise
         return answers.respond(self._told(tenant))
 
     async def image(self, request: web.Request) -> web.Response:

@@ -358,3 +358,32 @@ async def test_a_process_that_dies(house: House) -> None:
     assert (mine["state"], mine["connected"], theirs["state"]) == ("disconnected", False, "unpaired")
     assert "gone" in mine["reason"]
     assert (await house.call("GET", "/api/qr?start=0", key=BETA)).body["qr"] is None
+
+
+async def test_an_attempt_that_fails_at_once(house: House, phones: FakeSessions) -> None:
+    """When pairing ends before there was a code, the caller hears why at once, and not that nobody answered."""
+
+    async def fails(tenant: str, _: str | None = None, **__: Any) -> None:
+        await phones.becomes(tenant, "pairing")
+        await phones.becomes(tenant, "unpaired", "could not reach WhatsApp")
+
+    phones.pairs = fails  # type: ignore[assignment, method-assign]
+    answer = await house.call("GET", "/api/qr")
+    assert (*refusal(answer), answer.body["detail"]) == (409, "pairing_ended", "could not reach WhatsApp")
+
+
+async def test_another_code_for_another_number(house: House, phones: FakeSessions) -> None:
+    """While a code is shown, the next number gets one of its own, never the first one's."""
+    first = await house.call("POST", "/api/pair-code", json={"number": PHONE})
+
+    async def later(tenant: str, _: str | None = None, **__: Any) -> None:
+        asyncio.get_running_loop().call_later(
+            0.2, lambda: tasks.append(asyncio.ensure_future(pairs(tenant, "WXYZ-2345")))
+        )
+
+    tasks: list[asyncio.Future[Any]] = []
+    pairs, phones.pairs = phones.pairs, later  # type: ignore[assignment, method-assign]
+    second = await house.call("POST", "/api/pair-code", json={"number": "6281200000002"})
+    await asyncio.gather(*tasks)
+    assert (first.body["code"], second.body["code"]) == ("ABCD-EFGH", "WXYZ-2345")
+    assert [command.arguments["number"] for command in phones.asked] == [PHONE, "6281200000002"]

@@ -2,7 +2,7 @@
 // The page asks every second or so how far pairing is, and shows that. Only its first question and the button begin to
 // pair: a page that lies open must not ask for codes for ever.
 const EVERY = 1500;
-const UNDER_WAY = ["pairing", "connecting", "connected", "restricted"];
+const UNDER_WAY = ["pairing", "connected", "restricted"];
 const token = new URLSearchParams(location.search).get("token");
 const at = (id) => document.getElementById(id);
 
@@ -46,6 +46,9 @@ function showCode(answer) {
   show("scan", "Scan this code with the phone. Pindai kode ini dengan ponsel.");
 }
 
+// Once a phone has taken the code, the session moves to another process: it is disconnected for a moment.
+const isLinking = (answer) => answer.state === "connecting" || (answer.state === "disconnected" && Boolean(answer.phone));
+
 function take(answer) {
   at("tenant").textContent = ` · ${answer.tenant}`;
   if (answer.connected || answer.state === "restricted") {
@@ -54,8 +57,8 @@ function take(answer) {
   } else if (answer.state === "pairing") {
     if (answer.qr) showCode(answer);
     else show("waiting", "Waiting for WhatsApp… Menunggu WhatsApp…");
-  } else if (answer.state === "connecting") {
-    show("waiting", "The phone is linked; connecting… Menyambungkan…");
+  } else if (isLinking(answer)) {
+    show("waiting", `The phone is linked; connecting… Menyambungkan… ${answer.reason ?? ""}`);
   } else {
     show("again", answer.reason ?? answer.state, true);
   }
@@ -83,11 +86,13 @@ function refused(status, problem) {
 
 async function look(more) {
   try {
-    const { ok, status, body } = await ask(path("/api/qr", more));
+    const { ok, status, body } = await ask(path("../qr", more));
     if (!ok) return refused(status, body);
-    if (isRefused && !UNDER_WAY.includes(body.state)) return true; // why it was refused stays to be read
+    // Why it was refused stays to be read until something has changed.
+    if (isRefused && !isLinking(body) && !UNDER_WAY.includes(body.state)) return true;
     isRefused = false;
     take(body);
+    return document.querySelector("main").dataset.view !== "done";
   } catch {
     at("says").textContent = "The gateway cannot be reached; trying again… Mencoba lagi…";
   }
@@ -135,7 +140,7 @@ at("number-form").addEventListener("submit", async (event) => {
   at("number-says").textContent = "";
   at("ask-code").disabled = true;
   try {
-    const { ok, body } = await ask(path("/api/pair-code"), {
+    const { ok, body } = await ask(path("../pair-code"), {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ number: at("number").value }),
