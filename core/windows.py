@@ -25,7 +25,8 @@ class Window:
 def window(period: Period, at: datetime, zone: ZoneInfo) -> Window:
     """The window of `period` in which the moment `at` lies, by the calendar of `zone`. A day begins at local
     midnight, so that the days on which clocks change have 23 or 25 hours; a week begins on Monday."""
-    return _window(period, at.astimezone(UTC).replace(second=0, microsecond=0), zone)
+    moment = at if at.tzinfo is UTC else at.astimezone(UTC)
+    return _window(period, moment.replace(second=0, microsecond=0), zone)
 
 
 @lru_cache(maxsize=4096)

@@ -7,7 +7,9 @@ batch (credentials, recipients, counters, explanations) is sent once and referre
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from datetime import date, datetime
+from functools import lru_cache, reduce
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
@@ -18,7 +20,6 @@ from core.windows import window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from datetime import datetime
     from zoneinfo import ZoneInfo
 
     from core.decisions import Decision, Verdict
@@ -47,7 +48,7 @@ class DailySlot(NamedTuple):
 
     tenant: str
     recipient: str
-    day: str
+    day: date
 
 
 class Slot(NamedTuple):
@@ -57,7 +58,15 @@ class Slot(NamedTuple):
     name: str
     period: str
     subject: str
-    start: str
+    start: datetime
+
+
+def encode(candidates: Sequence[Candidate]) -> str:
+    """The batch as JSON text."""
+    batch = _Batch()
+    for row, candidate in enumerate(candidates, 1):
+        batch.add(row, candidate)
+    return msgspec.json.encode(batch.columns()).decode()
 
 
 class _Numbered(dict[Any, int]):
@@ -68,143 +77,165 @@ class _Numbered(dict[Any, int]):
         return number
 
 
-class _Columns(dict[str, list[Any]]):
-    """Equally long columns, filled row by row."""
+class _Policy(NamedTuple):
+    """A verdict in numbers: what is the same for every message of the batch that has it. `lists` are those in which the
+    recipient's membership matters; `waives` are (name, mask), `quotas` (quota, name, mask)."""
 
-    def __init__(self, *names: str) -> None:
-        super().__init__({name: [] for name in names})
-
-    def add(self, *values: Any) -> None:
-        for column, value in zip(self.values(), values, strict=True):
-            column.append(value)
-
-    def literals(self) -> dict[str, str]:
-        return {name: _literal(column) for name, column in self.items()}
+    explanation: int
+    lists: int
+    denies: tuple[int, ...]
+    waives: tuple[tuple[int, int], ...]
+    quotas: tuple[tuple[Quota, int, int], ...]
 
 
-def _literal(numbers: Iterable[Any]) -> str:
-    return "{" + ",".join(map(str, numbers)) + "}"
+class _Message(msgspec.Struct, omit_defaults=True, gc=False):
+    """A row. What is absent is NULL there; most messages have none of the last ones."""
+
+    id: str
+    tenant: str
+    to: str
+    kind: str
+    content: str
+    mentions: tuple[str, ...]
+    priority: int
+    expires_at: datetime
+    gaps: dict[str, int]
+    explanation: int
+    reply_to: str | None = None
+    client_ref: str | None = None
+    answers: str | None = None
+    send_at: datetime | None = None
+    fingerprint: str | None = None
 
 
-def encode(candidates: Sequence[Candidate]) -> str:
-    """The batch as JSON text."""
-    names, keys, explanations = _Numbered(), _Numbered(), _Numbered()
-    subjects = _masks(candidates)
-    quota, counted, daily, counters = _quota(candidates, names)
-    columns = {
-        "key": _literal([keys[c.message.tenant, c.key] for c in candidates]),
-        "subject": _literal([subjects.get((c.message.tenant, c.message.to), (0, 0))[0] for c in candidates]),
-        "deny": _deny(candidates).literals(),
-        "waive": _waive(candidates, names).literals(),
-        "gap": _gap(candidates, names).literals(),
-        "quota": quota.literals() | {"counted": counted},
-        "rows": [_row(c, explanations[c.verdict.said]) for c in candidates],
-        "keys": list(keys),
-        "subjects": [(*subject, mask) for subject, (_, mask) in subjects.items()],
-        "daily": [slot._asdict() for slot in daily],
-        "counters": [slot._asdict() for slot in counters],
-        "explanations": [_told(said) for said in explanations],
-        "names": list(names),
-    }
-    return msgspec.json.encode(columns).decode()
+class _Batch:
+    """The columns, filled row by row."""
+
+    def __init__(self) -> None:
+        self._names, self._keys, self._explanations = _Numbered(), _Numbered(), _Numbered()
+        self._policies: dict[int, _Policy] = {}  # by the verdict's id(): the candidates keep their verdicts alive
+        self._lists: dict[tuple[str, str], int] = {}
+        self._subjects = _Numbered()
+        self._rows: list[_Message] = []
+        self._key: list[int] = []
+        self._subject: list[int] = []
+        self._deny: list[tuple[int, int]] = []
+        self._waive: list[tuple[int, int, int]] = []
+        self._gap: list[tuple[int, int, int]] = []
+        self._quota: list[tuple[int, Quota, int, int, DailySlot | Slot, datetime]] = []
+
+    def add(self, row: int, candidate: Candidate) -> None:
+        """The next row."""
+        message, verdict = candidate.message, candidate.verdict
+        policy = self._policies.get(id(verdict)) or self._learn(verdict)
+        self._rows.append(_message(candidate, policy.explanation))
+        self._key.append(self._keys[message.tenant, candidate.key])
+        self._subject.append(self._number_of(message, policy.lists) if policy.lists else 0)
+        for mask in policy.denies:
+            self._deny.append((row, mask))
+        for name, mask in policy.waives:
+            self._waive.append((row, name, mask))
+        for plugin, milliseconds in candidate.gaps:
+            self._gap.append((row, self._names[plugin], milliseconds))
+        for quota, name, mask in policy.quotas:
+            self._quota.append((row, quota, name, mask, *slot_of(quota, candidate)))
+
+    def _learn(self, verdict: Verdict) -> _Policy:
+        conditional: tuple[Decision, ...] = (*verdict.denied_when, *verdict.waived_when, *verdict.quotas)
+        always = [(self._names[name], 0) for name in sorted(verdict.waived)]
+        listed = [(self._names[name], _mask(exempt)) for exempt in verdict.waived_when for name in exempt.names]
+        self._policies[id(verdict)] = policy = _Policy(
+            explanation=self._explanations[verdict.said],
+            lists=reduce(or_, map(_mask, conditional), 0),
+            denies=tuple(map(_mask, verdict.denied_when)),
+            waives=(*always, *listed),
+            quotas=tuple((quota, self._names[quota.name], _mask(quota)) for quota in verdict.quotas),
+        )
+        return policy
+
+    def _number_of(self, message: Outgoing, lists: int) -> int:
+        subject = message.tenant, message.to
+        self._lists[subject] = self._lists.get(subject, 0) | lists
+        return self._subjects[subject]
+
+    def columns(self) -> dict[str, Any]:
+        """As `admit_v1` takes them. Counters are sorted, so that all processes lock them in one order."""
+        slots = {slot for *_, slot, _ in self._quota}
+        daily = sorted(slot for slot in slots if isinstance(slot, DailySlot))
+        counters = sorted(slot for slot in slots if isinstance(slot, Slot))
+        numbers: dict[DailySlot | Slot, int] = {slot: n for n, slot in enumerate(daily, 1)}
+        numbers |= {slot: -n for n, slot in enumerate(counters, 1)}
+        quotas = [
+            (row, name, numbers[slot], quota.limit, quota.cost, mask, _iso(resets_at))
+            for row, quota, name, mask, slot, resets_at in self._quota
+        ]
+        # What each would count, as `messages.counted` keeps it.
+        counted = [msgspec.json.encode((*slot, quota.cost)).decode() for _, quota, _, _, slot, _ in self._quota]
+        return {
+            "key": _literal(self._key),
+            "subject": _literal(self._subject),
+            "deny": _literals(self._deny, "row", "mask"),
+            "waive": _literals(self._waive, "row", "name", "mask"),
+            "gap": _literals(self._gap, "row", "name", "ms"),
+            "quota": _literals(quotas, "row", "name", "slot", "limit", "cost", "mask", "resets_at")
+            | {"counted": counted},
+            "rows": self._rows,
+            "keys": list(self._keys),
+            "subjects": [(*subject, self._lists[subject]) for subject in self._subjects],
+            "daily": [slot._asdict() for slot in daily],
+            "counters": [slot._asdict() for slot in counters],
+            "explanations": [_told(said) for said in self._explanations],
+            "names": list(self._names),
+        }
 
 
-def _row(candidate: Candidate, explanation: int) -> dict[str, Any]:
+def _message(candidate: Candidate, explanation: int) -> _Message:
     m = candidate.message
-    row: dict[str, Any] = {
-        "id": m.id,
-        "tenant": m.tenant,
-        "to": m.to,
-        "kind": m.kind,
-        "content": m.content,
-        "mentions": m.mentions,
-        "priority": PRIORITIES.index(m.priority) + 1,
-        "expires_at": m.expires_at,
-        "gaps": dict(candidate.gaps),
-        "explanation": explanation,
-    }
-    # What is absent is NULL there; most messages have none of these.
-    for name in ("reply_to", "client_ref", "answers", "send_at"):
-        if (value := getattr(m, name)) is not None:
-            row[name] = value
-    if candidate.fingerprint is not None:
-        row["fingerprint"] = candidate.fingerprint
-    return row
+    return _Message(
+        m.id,
+        m.tenant,
+        m.to,
+        m.kind,
+        m.content,
+        m.mentions,
+        PRIORITIES.index(m.priority) + 1,
+        m.expires_at,
+        dict(candidate.gaps),
+        explanation,
+        m.reply_to,
+        m.client_ref,
+        m.answers,
+        m.send_at,
+        candidate.fingerprint,
+    )
 
 
 def _mask(decision: Decision) -> int:
     return decision.when.value if decision.when else 0
 
 
-def _masks(candidates: Sequence[Candidate]) -> dict[tuple[str, str], tuple[int, int]]:
-    """(tenant, recipient) -> (its number, the lists in which its membership matters)."""
-    masks: dict[tuple[str, str], tuple[int, int]] = {}
-    for c in candidates:
-        mask = 0
-        conditional: tuple[Decision, ...] = (*c.verdict.denied_when, *c.verdict.waived_when, *c.verdict.quotas)
-        for decision in conditional:
-            mask |= _mask(decision)
-        if mask:
-            subject = (c.message.tenant, c.message.to)
-            number, before = masks.get(subject, (len(masks) + 1, 0))
-            masks[subject] = number, before | mask
-    return masks
+def _literals(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, str]:
+    """Rows as columns, each an array literal."""
+    columns = zip(*rows, strict=True) if rows else [()] * len(names)
+    return dict(zip(names, map(_literal, columns), strict=True))
 
 
-def _deny(candidates: Sequence[Candidate]) -> _Columns:
-    columns = _Columns("row", "mask")
-    for row, c in enumerate(candidates, 1):
-        for deny in c.verdict.denied_when:
-            columns.add(row, _mask(deny))
-    return columns
+def _literal(values: Iterable[Any]) -> str:
+    return "{" + ",".join(map(str, values)) + "}"
 
 
-def _waive(candidates: Sequence[Candidate], names: _Numbered) -> _Columns:
-    columns = _Columns("row", "name", "mask")
-    for row, c in enumerate(candidates, 1):
-        for name in sorted(c.verdict.waived):
-            columns.add(row, names[name], 0)
-        for exempt in c.verdict.waived_when:
-            for name in exempt.names:
-                columns.add(row, names[name], _mask(exempt))
-    return columns
+_iso = lru_cache(maxsize=256)(datetime.isoformat)
 
 
-def _gap(candidates: Sequence[Candidate], names: _Numbered) -> _Columns:
-    columns = _Columns("row", "name", "ms")
-    for row, c in enumerate(candidates, 1):
-        for name, milliseconds in c.gaps:
-            columns.add(row, names[name], milliseconds)
-    return columns
-
-
-def _quota(
-    candidates: Sequence[Candidate], names: _Numbered
-) -> tuple[_Columns, list[str], list[DailySlot], list[Slot]]:
-    """The quotas; what each would count, as `messages.counted` keeps it; and both kinds of counters, sorted, so that
-    all processes lock them in one order."""
-    found = [(row, q, *slot_of(q, c)) for row, c in enumerate(candidates, 1) for q in c.verdict.quotas]
-    daily = sorted({slot for *_, slot, _ in found if isinstance(slot, DailySlot)})
-    counters = sorted({slot for *_, slot, _ in found if isinstance(slot, Slot)})
-    numbers: dict[DailySlot | Slot, int] = {slot: n for n, slot in enumerate(daily, 1)}
-    numbers |= {slot: -n for n, slot in enumerate(counters, 1)}
-    columns, counted = _Columns("row", "name", "slot", "limit", "cost", "mask", "resets_at"), []
-    for row, q, slot, resets_at in found:
-        columns.add(row, names[q.name], numbers[slot], q.limit, q.cost, _mask(q), resets_at)
-        counted.append(msgspec.json.encode((*slot, q.cost)).decode())
-    return columns, counted, daily, counters
-
-
-def slot_of(quota: Quota, candidate: Candidate) -> tuple[DailySlot | Slot, str]:
-    """Which counter the quota counts in, and when that begins anew (ISO 8601). A scheduled message counts at the
-    time of its sending."""
-    message = candidate.message
-    span = window(quota.period, max(message.send_at or candidate.at, candidate.at), candidate.zone)
-    resets_at = span.end.isoformat()
+def slot_of(quota: Quota, candidate: Candidate) -> tuple[DailySlot | Slot, datetime]:
+    """Which counter the quota counts in, and when that begins anew. A scheduled message counts at the time of its
+    sending."""
+    message, at = candidate.message, candidate.at
+    span = window(quota.period, max(message.send_at, at) if message.send_at else at, candidate.zone)
     if quota.name == DAILY and quota.per == "recipient" and quota.period == "day":
-        return DailySlot(message.tenant, message.to, span.day.isoformat()), resets_at
+        return DailySlot(message.tenant, message.to, span.day), span.end
     subject = message.to if quota.per == "recipient" else ""
-    return Slot(message.tenant, quota.name, quota.period, subject, span.start.isoformat()), resets_at
+    return Slot(message.tenant, quota.name, quota.period, subject, span.start), span.end
 
 
 @lru_cache(maxsize=1024)
