@@ -130,6 +130,22 @@ async def test_events_are_told(plugins: Plugins, caplog: pytest.LogCaptureFixtur
     assert await hooks.notify("on_status", change=sent) == []
 
 
+async def test_ten_lines_of_yaml_answer(tmp_path: Path) -> None:
+    """The example of auto_reply, as it stands there."""
+    yaml = examples(PLUGINS, "yaml")["config/tenants/warung.yaml"]
+    assert len(yaml.splitlines()) < 10
+    warung = load_settings(written(tmp_path, PLUGINS), {}).tenant("warung")
+    hooks = compile_hooks(Plugins.load(None, entry_points=False), "auto_reply", **dict(warung.plugins))
+    for text, expected in (
+        ("Menu", "Nasi goreng 20.000, teh manis 4.000"),
+        ("What do you sell?", "Nasi goreng 20.000, teh manis 4.000"),
+        ("jam berapa buka?", "Hello Ani, we are open from 7:00 to 21:00."),
+    ):
+        message = incoming(content=text, push_name="Ani")
+        said, _ = await hooks.collect_settled("on_message", message=message)
+        assert said == [("auto_reply", message.reply(expected, quote=True))]
+
+
 class Answer:
     """An HTTP answer with this status."""
 
@@ -228,7 +244,9 @@ def rows(heading: str) -> dict[str, list[str]]:
 def shown(value: Any) -> str:
     """A default as the docs write it."""
     if isinstance(value, tuple):
-        return ", ".join(map(shown, value))
+        return ", ".join(map(shown, value)) or "none"
+    if isinstance(value, bool):
+        return f"`{value}`".lower()
     return "none" if value is None else f"`{value}`"
 
 
@@ -262,7 +280,7 @@ def test_every_key_of_a_tenant_has_its_row() -> None:
 def test_every_option_of_every_built_in_plugin_has_its_row() -> None:
     """With its type and its default; every built-in plugin is named."""
     found = rows("The built-in plugins")
-    kinds = {"tuple[str, ...]": "list of text"}
+    kinds = {"tuple[str, ...]": "list of text", "tuple[plugins.auto_reply.Rule, ...]": "list of rules", "str": "text"}
     plugins = Plugins.load(None, entry_points=False)
     expected = {}
     for name, plugin in BUILT_INS.items():

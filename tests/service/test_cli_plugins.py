@@ -239,3 +239,13 @@ def test_the_enabling_lines_are_yaml(cli: CommandLine) -> None:
     lines = done.out[done.out.index("    plugins:") :]
     cli.write("config/tenants/pasted.yaml", textwrap.dedent(lines))
     assert cli("check").status == 0
+
+
+def test_trying_a_stop(cli: CommandLine) -> None:
+    """What would happen to the list and to messages is told, and nothing happens."""
+    tried = cli("plugin", "try", "opt_out", "--tenant", "shop", "STOP", "--json").answer
+    assert [reply["plugin"] for reply in tried["on_message"]] == ["opt_out"]
+    assert tried["effects"] == [f"opt_out would send {tried['to']} no more messages"]
+    assert "refused with opted_out if on opt_out" in tried["verdict"]
+    back = cli("plugin", "try", "opt_out", "--tenant", "shop", "start", "--json").answer
+    assert back["effects"] == [f"opt_out would send {back['to']} messages again"]

@@ -7,9 +7,13 @@ from hypothesis import strategies as st
 from core.decisions import Decision, Deny, Exempt, Listed, Quota, Said, merge
 
 names = st.sampled_from(["daily_limit", "delay", "weekly"])
-whens = st.sampled_from([None, Listed.WHITELIST, Listed.REPLY, Listed.WHITELIST | Listed.REPLY])
+whens = st.sampled_from([None, Listed.WHITELIST, Listed.REPLY, Listed.OPT_OUT, Listed.WHITELIST | Listed.REPLY])
 denies = st.builds(
-    Deny, st.sampled_from(["closed", "opt_out"]), st.sampled_from(["a", "b"]), st.sampled_from([None, 5.0])
+    Deny,
+    st.sampled_from(["closed", "opted_out"]),
+    st.sampled_from(["a", "b"]),
+    st.sampled_from([None, 5.0, 7.0]),
+    whens,
 )
 quotas = st.builds(
     Quota, st.integers(0, 3), names | st.just(""), st.sampled_from(["day", "week"]), cost=st.integers(1, 2), when=whens
@@ -24,8 +28,9 @@ def test_order_does_not_matter(everything: list[Said], random: object) -> None:
     shuffled = list(everything)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
     one, other = merge(everything), merge(shuffled)
-    assert (one.deny, one.quotas, one.waived, one.waived_when) == (
+    assert (one.deny, one.denied_when, one.quotas, one.waived, one.waived_when) == (
         other.deny,
+        other.denied_when,
         other.quotas,
         other.waived,
         other.waived_when,
@@ -37,11 +42,23 @@ def test_order_does_not_matter(everything: list[Said], random: object) -> None:
 def test_deny_beats_all(everything: list[Said]) -> None:
     """One Deny is enough, whoever else exempts; a final one beats one that says when to come back."""
     verdict = merge(everything)
-    denied = [one.decision for one in everything if isinstance(one.decision, Deny)]
+    denied = [one.decision for one in everything if isinstance(one.decision, Deny) and one.decision.when is None]
     assert (verdict.deny is None) == (not denied)
     if any(deny.retry_after is None for deny in denied):
         assert verdict.deny is not None
         assert verdict.deny.retry_after is None
+
+
+@given(said)
+def test_a_deny_on_a_list_is_decided_by_the_statement(everything: list[Said]) -> None:
+    """Each once; the one without a way back is asked about first."""
+    verdict = merge(everything)
+    conditional = [one.decision for one in everything if isinstance(one.decision, Deny) and one.decision.when]
+    assert set(verdict.denied_when) == set(conditional)
+    assert len(verdict.denied_when) == len(set(conditional))
+    assert [deny.retry_after is not None for deny in verdict.denied_when] == sorted(
+        deny.retry_after is not None for deny in verdict.denied_when
+    )
 
 
 @given(said)
@@ -65,8 +82,9 @@ def test_exempt_beats_quota(everything: list[Said]) -> None:
 def test_saying_it_twice_changes_nothing(everything: list[Said]) -> None:
     """Equal decisions count once."""
     once, twice = merge(everything), merge(everything + everything)
-    assert (once.deny, once.quotas, once.waived, once.waived_when) == (
+    assert (once.deny, once.denied_when, once.quotas, once.waived, once.waived_when) == (
         twice.deny,
+        twice.denied_when,
         twice.quotas,
         twice.waived,
         twice.waived_when,
