@@ -11,6 +11,7 @@ import contextlib
 import gc
 import logging
 import secrets
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -21,16 +22,19 @@ from core.clock import Clock
 from core.errors import Unavailable
 from core.hooks.gateway import Gateway as PluginGateway
 from core.hooks.watchdog import Watchdog
-from core.model import StatusChange
+from core.model import SessionChange, StatusChange
 from core.paths.admission import Admission
 from core.paths.batcher import Batcher
+from core.paths.bell import Bell
 from core.paths.housekeeping import Housekeeping
 from core.paths.outbound import Outbound
 from core.paths.receiver import Receiver
 from core.paths.sender import Sender
-from core.paths.statuses import Statuses
+from core.paths.statuses import Statuses, told
 from core.services import Services
+from core.sessions.child import starter
 from core.sessions.remote import RemoteSessions
+from core.sessions.supervisor import Supervisor
 from core.tenants import Tenants
 from core.transport.dry_run import DryRun
 from core.web import Runner, make_app
@@ -48,6 +52,7 @@ if TYPE_CHECKING:
     from core.hooks.registry import Plugins
     from core.model import Outgoing, Principal
     from core.session_rows import SessionRow
+    from core.sessions.loopback import Loopback
     from core.settings import Settings
     from core.transport.base import SessionStatus, Transport
 
@@ -57,19 +62,30 @@ KEYS, OUTBOX, INCOMING = "gapura_keys", "gapura_outbox", "gapura_incoming"
 """Channels: keys changed; something was queued by a process that does not send (payload: the tenant); a message came
 in."""
 
-SESSIONS, COMMANDS = "gapura_sessions", "gapura_commands"
-"""Channels: a session's row has changed (payload: the tenant); a command was left or answered."""
+SESSIONS, COMMANDS, STATUS = "gapura_sessions", "gapura_commands", "gapura_status"
+"""Channels: a session's row has changed (payload: the tenant); a command was left or answered; a message's status was
+recorded (payload: core.paths.statuses.told)."""
 
-_SHUTDOWN = 8.0
-"""Seconds for all that is under way to come to its end."""
+PROGRAM = Path(__file__).resolve().parent.parent / "run.py"
+
+_SHUTDOWN, _SESSIONS_SHUTDOWN = 9.0, 7.0
+"""Seconds for all that is under way to come to its end, and of these for session processes."""
 
 
 class Gateway:
     """One process's gateway. Make it with `open`."""
 
-    def __init__(self, settings: Settings, plugins: Plugins, database: Database, http: aiohttp.ClientSession) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        plugins: Plugins,
+        database: Database,
+        http: aiohttp.ClientSession,
+        loopback: Loopback | None,
+    ) -> None:
         self.settings, self.plugins, self.database = settings, plugins, database
-        self.clock, self.process = Clock(), secrets.randbelow(2**31 - 1) + 1
+        # Its session processes have the numbers that follow; PostgreSQL's integers end at 2**31 - 1.
+        self.clock, self.process = Clock(), secrets.randbelow(2**30) + 1
         self._http = http
         self.store, self.opt_outs = Store(database), OptOutStore(database)
         self.sessions = RemoteSessions(SessionStore(database), self.clock, self._session_changed)
@@ -88,13 +104,22 @@ class Gateway:
             on_admitted=self._admitted,
         )
         self.outbound = Outbound(self.store, self.clock, self.statuses, self.batcher.forget_answers)
+        self.bell = Bell(self.store, OUTBOX)
         self.sender = Sender(
             self.store,
             self.clock,
-            self.statuses,
             self.transport_of,
             process=self.process,
             may_send=lambda: self.listener.connected and not self.batcher.doubtful,
+            on_recorded=lambda change, _: self.statuses.publish(change),
+        )
+        self.supervisor = Supervisor(
+            SessionStore(database),
+            self.clock,
+            starter(PROGRAM, database.url, self.process, self.clock, loopback),
+            is_whatsapp=lambda tenant: self.settings.tenant(tenant).transport == "whatsapp",
+            process=self.process,
+            per_process=settings.sessions.per_process,
         )
         self.receiver = Receiver(self.store, self.clock, self.tenants, self.admission, process=self.process)
         self.housekeeping = Housekeeping(self.store, self.clock, self.statuses, self.batcher)
@@ -105,7 +130,8 @@ class Gateway:
                 OUTBOX: self.sender.wake,
                 INCOMING: lambda _: self.receiver.wake(),
                 SESSIONS: self.sessions.heard,
-                COMMANDS: lambda _: self.sessions.answered(),
+                COMMANDS: self._command_heard,
+                STATUS: self._status_heard,
             },
             on_connected=self._listening,
             session_sql=[("SELECT pg_advisory_lock(process_class(), %s)", (self.process,))],
@@ -116,14 +142,17 @@ class Gateway:
 
     @classmethod
     @contextlib.asynccontextmanager
-    async def open(cls, settings: Settings, plugins: Plugins, url: str) -> AsyncIterator[Gateway]:
-        """Connect, bring the schema up to date, build. Raises DatabaseUnavailable, CommandError or ConfigError."""
+    async def open(
+        cls, settings: Settings, plugins: Plugins, url: str, loopback: Loopback | None = None
+    ) -> AsyncIterator[Gateway]:
+        """Connect, bring the schema up to date, build. `loopback`: the sandbox that stands for WhatsApp. Raises
+        DatabaseUnavailable, CommandError or ConfigError."""
         database = await Database.open(url)
         try:
             for name in await migrate(database):
                 log.info("schema: %s applied", name, extra={"action": "database.migrated"})
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
-                yield cls(settings, plugins, database, http)
+                yield cls(settings, plugins, database, http, loopback)
         finally:
             await database.close()
 
@@ -184,7 +213,7 @@ class Gateway:
         self._serving = True
         await self.housekeeping.start()
         await self.tenants.service_hooks.notify("startup")
-        for work in (self.sender.run, self.receiver.run, self.housekeeping.run):
+        for work in (self.sender.run, self.receiver.run, self.housekeeping.run, self.supervisor.run):
             tasks.append(group.create_task(work(), name=work.__qualname__))
 
     async def _listen_http(self, host: str, port: int) -> web.AppRunner:
@@ -204,8 +233,11 @@ class Gateway:
             async with asyncio.timeout(_SHUTDOWN):
                 if runner is not None:
                     await runner.cleanup()
-                for path in (self.batcher, self.sender, self.receiver, self.statuses):
+                for path in (self.batcher, self.bell, self.sender):
                     await path.close()
+                await self.supervisor.close(_SESSIONS_SHUTDOWN)
+                for last in (self.receiver, self.statuses):
+                    await last.close()
                 if self._serving:
                     await self.tenants.service_hooks.notify("shutdown")
         except TimeoutError:
@@ -238,6 +270,21 @@ class Gateway:
         why = f": {now.reason}" if now.reason else ""
         extra = {"action": "session.changed", "tenant": now.tenant, "state": now.state}
         log.info("%s is %s%s", now.tenant, now.state, why, extra=extra)
+        holder = now.process or (before.process if before else None)
+        if holder is not None and self.supervisor.is_ours(holder):  # of several gateways one tells the plugins
+            change = SessionChange(tenant=now.tenant, state=now.state, at=now.since, reason=now.reason)
+            self.statuses.publish_session(change)
+
+    def _command_heard(self, _: str) -> None:
+        self.sessions.answered()
+        self.supervisor.wake()
+
+    def _status_heard(self, payload: str) -> None:
+        change, process = told(payload)
+        if self.supervisor.is_ours(process):
+            self.statuses.publish(change)
+        elif process != self.process:
+            self.statuses.wake_waiters(change)
 
     async def _unready(self) -> list[str]:
         reasons = []
@@ -252,7 +299,10 @@ class Gateway:
     def _admitted(self, message: Outgoing) -> None:
         if not self._serving:
             return
-        self.sender.wake(message.tenant)
+        if self.transport_of(message.tenant) is None:
+            self.bell.ring(message.tenant)
+        else:
+            self.sender.wake(message.tenant)
         self.statuses.publish(
             StatusChange(
                 tenant=message.tenant, message_id=message.id, to=message.to, status="queued", at=self.clock.now()

@@ -43,11 +43,13 @@ class SessionRow:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A tenant's session is this process's; `fence` grew if it was another's before."""
+    """A tenant's session is this process's; `fence` grew if it was another's before. `jid` and `sandbox` as in
+    SessionRow."""
 
     tenant: str
     fence: int
     jid: str | None
+    sandbox: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,13 @@ class KeySettings:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionSettings:
+    """How WhatsApp sessions are spread over processes: a process that dies takes `per_process` of them with it."""
+
+    per_process: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+
+
+@dataclass(frozen=True, slots=True)
 class TenantSettings:
     """What holds for one tenant. `plugins`: name -> options as written, in order; checked by `Plugins.check`."""
 
@@ -109,6 +116,7 @@ class Settings:
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
     keys: KeySettings = KeySettings()
+    sessions: SessionSettings = SessionSettings()
     plugins_dir: Path | None = None
     defaults: TenantSettings = field(default_factory=TenantSettings)
     tenants: Mapping[str, TenantSettings] = field(default_factory=dict)
@@ -130,6 +138,7 @@ class _ServiceFile:
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
     keys: KeySettings = KeySettings()
+    sessions: SessionSettings = SessionSettings()
     plugins_dir: str | None = None
     defaults: TenantSettings = field(default_factory=TenantSettings)
 
@@ -148,6 +157,7 @@ def load_settings(config_dir: Path, environ: Mapping[str, str] = os.environ) -> 
         server=service.server,
         database=_database(service.database, environ),
         keys=service.keys,
+        sessions=service.sessions,
         plugins_dir=(config_dir / service.plugins_dir).resolve() if service.plugins_dir else None,
         defaults=service.defaults,
         tenants={name: _read_tenant(file, service.defaults, environ) for name, file in tenant_files.items()},

@@ -38,11 +38,14 @@ class Listener:
         channels: Mapping[str, Callable[[str], None]],
         *,
         on_connected: Callable[[], Awaitable[None]],
+        on_lost: Callable[[], None] | None = None,
         session_sql: Sequence[tuple[str, tuple[Any, ...]]] = (),
         check_every: float = 2.0,
         application_name: str = "gapura-listener",
     ) -> None:
-        """`check_every`: seconds of silence after which the server is asked whether it lives."""
+        """`on_lost` is called at once when a connection that was made is gone; `check_every`: seconds of silence after
+        which the server is asked whether it lives."""
+        self._on_lost = on_lost
         self._url, self._channels, self._on_connected = url, dict(channels), on_connected
         self._session_sql, self._check_every, self._application_name = session_sql, check_every, application_name
         self._connected = False
@@ -64,8 +67,10 @@ class Listener:
                     pause = _FIRST_PAUSE
                     await self._dispatch_for_ever(connection)
                 finally:
-                    self._connected = False
+                    was_connected, self._connected = self._connected, False
                     connection.close()
+                    if was_connected and self._on_lost is not None:
+                        self._on_lost()
             except Unavailable as error:
                 log.warning("not listening: %s; again in %.1f s", error, pause, extra={"action": "listen_lost"})
             await asyncio.sleep(pause)

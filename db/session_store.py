@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
-    from core.model import SessionState, Status, StatusChange
+    from core.model import SessionState, Status
     from core.session_rows import CommandKind, Device
     from db.database import Database
     from db.statement import Row
@@ -118,21 +117,6 @@ class SessionStore:
         return row[0] if row else None
 
     # Messages, as a session process sees them
-
-    async def record(
-        self, change: StatusChange, process: int, *, wa_id: str | None = None, gives_back: bool = False
-    ) -> StatusChange | None:
-        """As `Store.record`; every gateway hears of it."""
-        parameters = {
-            "tenant": change.tenant, "id": change.message_id, "to": change.to, "status": change.status,
-            "cause": change.cause, "wa_id": wa_id, "returns": gives_back, "process": process,
-        }  # fmt: skip
-        row = await self._db.fetch_one(load("record_and_tell"), parameters, idempotent=True)
-        return replace(change, at=row[0]) if row else None
-
-    async def requeue(self, message_id: str, process: int, reason: str) -> bool:
-        """A message that certainly did not leave stands in line again; False when it was not in flight here."""
-        return bool(await self._db.fetch(load("requeue"), (message_id, process, reason)))
 
     async def acked(self, tenant: str, wa_ids: Sequence[str], status: Status, process: int) -> set[str]:
         """Receipts came for these ids of WhatsApp; those of them that are known."""

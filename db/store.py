@@ -77,13 +77,20 @@ class Store:
         return Claimed(_claimed(tenant, row))
 
     async def record(
-        self, change: StatusChange, *, wa_id: str | None = None, gives_back: bool = False
+        self, change: StatusChange, process: int, *, wa_id: str | None = None, gives_back: bool = False
     ) -> StatusChange | None:
-        """Write what became of a message in flight; None when it was not in flight. `gives_back`: what it counted
-        returns."""
-        parameters = (change.message_id, change.status, change.cause, wa_id, gives_back)
+        """Write what became of a message in flight, and tell all gateways; None when it was not in flight.
+        `gives_back`: what it counted returns."""
+        parameters = {
+            "tenant": change.tenant, "id": change.message_id, "to": change.to, "status": change.status,
+            "cause": change.cause, "wa_id": wa_id, "returns": gives_back, "process": process,
+        }  # fmt: skip
         row = await self._db.fetch_one(load("record"), parameters, idempotent=True)
         return replace(change, at=row[0]) if row else None
+
+    async def requeue(self, message_id: str, process: int, reason: str) -> None:
+        """A message that certainly did not leave stands in line again."""
+        await self._db.fetch(load("requeue"), (message_id, process, reason), idempotent=True)
 
     async def cancel(self, tenant: str, message_id: str) -> tuple[Status, StatusChange | None] | None:
         """(the status before, the change when it was still queued); None when the tenant has no such message."""
@@ -202,9 +209,10 @@ class Store:
 
     # Other
 
-    async def notify(self, channel: str, payload: str = "") -> None:
-        """Wake the processes that listen to `channel`."""
-        await self._db.fetch("SELECT pg_notify(%s, %s)", (channel, payload), idempotent=True)
+    async def notify(self, channel: str, *payloads: str) -> None:
+        """Wake the processes that listen to `channel`, once for each payload, or once without any."""
+        each = list(payloads or ("",))
+        await self._db.fetch("SELECT pg_notify(%s, x) FROM unnest(%s) x", (channel, each), idempotent=True)
 
     async def live_processes(self) -> list[int]:
         """The numbers of the gateway processes that hold their sign of life."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.cli import database, demo, plugins, sandbox, send, serve, tenant
+from core.cli import database, demo, pairing, plugins, sandbox, send, serve, session_process, tenant
 from core.cli.arguments import arranged, wants_json
 from core.cli.invocation import ROOT, Invocation, LogFormat, LogLevel
 from core.cli.output import tell
@@ -25,6 +25,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+_LONG_LIVED = {"serve", "session-process"}
 
 
 @app.callback()
@@ -45,13 +48,15 @@ def gapura(
     """**Gapura**: a WhatsApp gateway for many tenants, and a framework for chat bots made of plugins."""
     from core.cli.log_format import set_up_logging
 
-    set_up_logging(log_level or ("info" if context.invoked_subcommand == "serve" else "warning"), log_format)
+    set_up_logging(log_level or ("info" if context.invoked_subcommand in _LONG_LIVED else "warning"), log_format)
     context.obj = Invocation(config=config, data=data)
 
 
 app.command()(serve.serve)
+app.command(hidden=True)(session_process.session_process)
 app.command()(demo.demo)
 app.command()(sandbox.sandbox)
+tenant.commands.command()(pairing.pair)
 app.add_typer(tenant.commands, name="tenant")
 app.command()(send.send)
 app.command()(send.inject)

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import logging
 import socket
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -15,12 +17,13 @@ from core.cli.output import say
 from core.errors import CommandError, GapuraError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from typing import Any
 
     from core.app import Gateway
     from core.cli.stopping import StopSignals
     from core.hooks.registry import Plugins
+    from core.sessions.loopback import Loopback
     from core.settings import Settings
     from db.embedded import EmbeddedPostgres
 
@@ -33,6 +36,12 @@ def serve(
     port: Annotated[
         int | None,
         typer.Option(help="Port to listen on; 0 is any free one.", show_default="service.yaml", min=0, max=65535),
+    ] = None,
+    sandbox: Annotated[
+        str | None,
+        typer.Option(
+            help="Speak to this WhatsApp on loopback (run.py sandbox) and not to the real one.", metavar="URL"
+        ),
     ] = None,
 ) -> None:
     """Run the gateway until SIGTERM or Ctrl-C.
@@ -47,13 +56,14 @@ def serve(
         settings, plugins = invocation.settings_and_plugins()
         where = host or settings.server.host, settings.server.port if port is None else port
         with postgres(settings, invocation.data) as (url, embedded):
-            asyncio.run(_serve(settings, plugins, url, embedded=embedded, where=where, signals=signals))
+            asyncio.run(_serve(settings, plugins, url, sandbox, embedded=embedded, where=where, signals=signals))
 
 
 async def _serve(  # noqa: PLR0913
     settings: Settings,
     plugins: Plugins,
     url: str,
+    sandbox: str | None,
     *,
     embedded: EmbeddedPostgres | None,
     where: tuple[str, int],
@@ -62,10 +72,26 @@ async def _serve(  # noqa: PLR0913
     from core.app import Gateway
 
     stop = signals.event()
-    async with Gateway.open(settings, plugins, url) as gateway:
+    async with attached(sandbox) as loopback, Gateway.open(settings, plugins, url, loopback) as gateway:
         await _warn(gateway, plugins)
         side_tasks = [embedded.supervise()] if embedded else []
         await run_gateway(gateway, where, lambda ready: say(f"gapura ready {ready}"), stop, *side_tasks)
+
+
+@contextlib.asynccontextmanager
+async def attached(sandbox: str | None) -> AsyncIterator[Loopback | None]:
+    """What session processes need to know of the sandbox at this URL; None: the real WhatsApp. Raises CommandError."""
+    from core.sessions.loopback import fetch
+
+    if sandbox is None:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="gapura-sandbox-") as folder:
+        loopback = await fetch(sandbox, Path(folder) / "ca.pem")
+        log.warning(
+            "sessions speak to the sandbox at %s, not to WhatsApp", sandbox, extra={"action": "sandbox.attached"}
+        )
+        yield loopback
 
 
 async def run_gateway(

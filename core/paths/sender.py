@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from core.clock import Clock
     from core.model import Outgoing, Status
-    from core.paths.statuses import Statuses
     from core.transport.base import Transport
     from db.store import Store
 
@@ -41,6 +40,9 @@ REST = 0.05
 """Seconds for which nothing is claimed after nothing was due. Where much is queued at once, most of it changes nothing
 about what is next, and asking each time would cost as much as admission itself."""
 
+TYPING = 4.0
+"""Seconds for which the recipient sees a paced message being written, at most."""
+
 _RETRY = 0.2
 
 
@@ -51,16 +53,19 @@ class Sender:
         self,
         store: Store,
         clock: Clock,
-        statuses: Statuses,
         transport_of: Callable[[str], Transport | None],
         *,
         process: int,
         may_send: Callable[[], bool],
+        on_recorded: Callable[[StatusChange, str | None], None],
     ) -> None:
-        """`process`: this process's number, written into claimed rows; `may_send`: false while PostgreSQL is away, or
-        while messages wait to be withdrawn."""
-        self._store, self._clock, self._statuses = store, clock, statuses
+        """`transport_of(tenant)`: None while its messages cannot go from here; `process`: this process's number,
+        written into claimed rows; `may_send`: false while PostgreSQL is away, or while messages wait to be withdrawn;
+        `on_recorded(change, wa_id)` is told what became of each message."""
+        self._store, self._clock, self._on_recorded = store, clock, on_recorded
         self._transport_of, self._process, self._may_send = transport_of, process, may_send
+        self._put_backs: dict[str, int] = {}  # tenant -> how often in a row its message did not leave
+        self._typed: dict[str, str] = {}  # tenant -> to whom typing was shown since its last message
         self._news: dict[str, asyncio.Event] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -108,9 +113,9 @@ class Sender:
                 match await self._claim(tenant):
                     case Claimed(message):
                         await self._send(message)
-                    case Wait(seconds):
+                    case Wait(seconds, to):
                         await self._clock.sleep(min(seconds, REST))
-                        await self._wait(news, min(seconds, LONGEST_WAIT))
+                        await self._wait(news, self._until_typing(tenant, to, seconds))
                     case None if not news.is_set():
                         return
         except Exception:
@@ -118,7 +123,20 @@ class Sender:
         finally:
             del self._news[tenant]
 
+    def _until_typing(self, tenant: str, to: str | None, seconds: float) -> float:
+        """How long to wait. The last `TYPING` seconds before a message is due, its recipient sees it being written."""
+        if to is None or seconds > TYPING:
+            return min(seconds - TYPING if to and seconds > 2 * TYPING else seconds, LONGEST_WAIT)
+        if (transport := self._transport_of(tenant)) and self._typed.get(tenant) != to:
+            self._typed[tenant] = to
+            task = asyncio.create_task(transport.typing(tenant, to), name=f"typing {tenant}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return seconds
+
     async def _claim(self, tenant: str) -> Claimed | Wait | None:
+        if self._transport_of(tenant) is None:
+            return None  # whoever makes it usable wakes us
         if not self._may_send() or self._clock.monotonic() < self._hold_until:
             return Wait(_RETRY)
         try:
@@ -139,7 +157,13 @@ class Sender:
     async def _send(self, message: Outgoing) -> None:
         """Send and record. Whatever the transport does, the row gets a final word."""
         started = self._clock.monotonic()
-        status, cause, wa_id = await self._hand_over(message)
+        self._typed.pop(message.tenant, None)
+        try:
+            status, cause, wa_id = await self._hand_over(message)
+        except SendFailed as error:
+            await self._put_back(message, error.cause)
+            return
+        self._put_backs.pop(message.tenant, None)
         await self._record(message, status, cause, wa_id)
         milliseconds = (self._clock.monotonic() - started) * 1000
         log.info(
@@ -150,20 +174,38 @@ class Sender:
 
     async def _hand_over(self, message: Outgoing) -> tuple[Status, str | None, str | None]:
         """(status, cause, WhatsApp's id). A message that was handed over before and is claimed again, because
-        recording it went wrong, is never handed over twice."""
+        recording it went wrong, is never handed over twice. Raises SendFailed for one that did not leave and may be
+        tried again."""
         transport = self._transport_of(message.tenant)
         if message.id in self._handed:
             return "unknown", "not_recorded", None
         if transport is None:
-            return "failed", "transport_gone", None
+            raise SendFailed("not_connected", retry=True)
         self._handed.add(message.id)
         try:
             return "sent", None, (await transport.send(message)).wa_id
         except SendFailed as error:
+            if error.retry:
+                self._handed.discard(message.id)
+                raise
             return "unknown" if error.left else "failed", error.cause, None
         except Exception:
             log.exception("transport failed", extra={"action": "send.crashed", "tenant": message.tenant})
             return "unknown", "transport_crashed", None
+
+    async def _put_back(self, message: Outgoing, cause: str) -> None:
+        """It did not leave: it goes when the session is there again, unless its time is over before."""
+        log.info("%s to %s for %s stands in line again: %s", message.id, message.to, message.tenant, cause,
+                 extra={"action": "send.put_back", "tenant": message.tenant, "message_id": message.id})  # fmt: skip
+        while True:
+            try:
+                await self._store.requeue(message.id, self._process, cause)
+                break
+            except Unavailable as error:
+                log.warning("cannot put back: %s", error, extra={"action": "sender.database_away"})
+            await self._clock.sleep(_RETRY)
+        again = self._put_backs[message.tenant] = self._put_backs.get(message.tenant, 0) + 1
+        await self._clock.sleep(min(2.0 ** (again - 2), LONGEST_WAIT))
 
     async def _record(self, message: Outgoing, status: Status, cause: str | None, wa_id: str | None) -> None:
         """Until it is written: while PostgreSQL is away, what happened is kept here."""
@@ -177,7 +219,7 @@ class Sender:
         )
         while True:
             try:
-                written = await self._store.record(change, wa_id=wa_id, gives_back=status == "failed")
+                written = await self._store.record(change, self._process, wa_id=wa_id, gives_back=status == "failed")
                 break
             except Unavailable as error:
                 log.warning("cannot record: %s", error, extra={"action": "sender.database_away"})
@@ -187,4 +229,4 @@ class Sender:
             await self._clock.sleep(_RETRY)
         self._handed.discard(message.id)
         if written is not None:
-            self._statuses.publish(written)
+            self._on_recorded(written, wa_id)

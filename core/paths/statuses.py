@@ -8,10 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from core.model import StatusChange
 
 if TYPE_CHECKING:
-    from core.model import StatusChange
+    from core.model import SessionChange
     from core.tenants import Tenants
 
 log = logging.getLogger(__name__)
@@ -20,29 +25,54 @@ AT_MOST = 10_000
 """Changes that wait for one tenant's plugins; beyond that the oldest are dropped, and a log line says so."""
 
 
+def told(payload: str) -> tuple[StatusChange, int]:
+    """(the change, the number of the process that recorded it) of a notification of record.sql or acked.sql."""
+    fields = msgspec.json.decode(payload)
+    change = StatusChange(
+        tenant=fields["tenant_id"],
+        message_id=fields["message_id"],
+        to=fields["recipient"],
+        status=fields["status"],
+        at=datetime.fromisoformat(fields["at"]),
+        cause=fields["cause"],
+    )
+    return change, fields["process"]
+
+
 class Statuses:
     """Publishes StatusChanges within this process."""
 
     def __init__(self, tenants: Tenants) -> None:
         self._tenants = tenants
         self._waiters: dict[str, set[asyncio.Event]] = {}
-        self._untold: dict[str, deque[StatusChange]] = {}
+        self._untold: dict[str, deque[StatusChange | SessionChange]] = {}
         self._tellers: set[asyncio.Task[None]] = set()
 
     def publish(self, change: StatusChange) -> None:
         """Tell all: at once whoever waits for this message, soon the tenant's plugins."""
+        self.wake_waiters(change)
+        self._tell_soon("on_status", change)
+
+    def wake_waiters(self, change: StatusChange) -> None:
+        """Another process has told, or will tell, the plugins."""
         for changed in self._waiters.get(change.message_id, ()):
             changed.set()
-        if not self._tenants.hooks(change.tenant).implements("on_status"):
+
+    def publish_session(self, change: SessionChange) -> None:
+        """Soon the tenant's plugins hear of its session."""
+        self._tell_soon("on_session", change)
+
+    def _tell_soon(self, hook: Literal["on_status", "on_session"], change: StatusChange | SessionChange) -> None:
+        if not self._tenants.hooks(change.tenant).implements(hook):
             return
         if (untold := self._untold.get(change.tenant)) is not None:
             if len(untold) == AT_MOST:
-                log.error("on_status of %s is too slow: a change is dropped", change.tenant,
+                log.error("%s of %s is too slow: a change is dropped", hook, change.tenant,
                           extra={"action": "status.dropped", "tenant": change.tenant})  # fmt: skip
             untold.append(change)
             return
         self._untold[change.tenant] = deque([change], maxlen=AT_MOST)
-        teller = asyncio.create_task(self._tell(change.tenant), name=f"on_status {change.tenant}")
+        teller = asyncio.create_task(self._tell(change.tenant), name=f"plugins of {change.tenant}")
         self._tellers.add(teller)
         teller.add_done_callback(self._tellers.discard)
 
@@ -50,7 +80,8 @@ class Statuses:
         hooks, untold = self._tenants.hooks(tenant), self._untold[tenant]
         try:
             while untold:
-                await hooks.notify("on_status", change=untold.popleft())
+                change = untold.popleft()
+                await hooks.notify("on_status" if isinstance(change, StatusChange) else "on_session", change=change)
         finally:
             del self._untold[tenant]
 

@@ -32,10 +32,13 @@ class SessionStatus:
 
 
 class Transport(Protocol):
-    """Sends one tenant's messages. `send` raises `core.errors.SendFailed`."""
+    """Sends tenants' messages. `send` raises `core.errors.SendFailed`; `typing` shows `to` that something is being
+    written, and never fails."""
 
     name: str
 
     def status(self, tenant: str) -> SessionStatus: ...
 
     async def send(self, message: Outgoing) -> Sent: ...
+
+    async def typing(self, tenant: str, to: str) -> None: ...

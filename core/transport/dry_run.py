@@ -47,6 +47,9 @@ class DryRun:
         self._tell(message, sent)
         return sent
 
+    async def typing(self, tenant: str, to: str) -> None:
+        """Nobody is there to see it."""
+
     def _tell(self, message: Outgoing, sent: Sent) -> None:
         line = f"{sent.at:%Y-%m-%d %H:%M:%S}Z dry_run {message.tenant} -> {message.to}: {_glimpse(message.content)}\n"
         stream = self._out or sys.stderr

@@ -55,7 +55,7 @@ CREATE TRIGGER sessions_changed AFTER UPDATE ON sessions FOR EACH ROW
 
 -- Take or renew the leases of these tenants; returns those that are the caller's now. A lease is free when nobody has it, its time is
 -- over, or its process shows no sign of life any more.
-CREATE FUNCTION lease_v1(by_process integer, whom text[], length interval) RETURNS TABLE (tenant_id text, fence bigint, jid text)
+CREATE FUNCTION lease_v1(by_process integer, whom text[], length interval) RETURNS TABLE (tenant_id text, fence bigint, jid text, sandbox boolean)
 LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
@@ -68,7 +68,7 @@ BEGIN
    WHERE s.tenant_id = ANY (whom)
      AND (s.process IS NULL OR s.process = by_process OR s.leased_until < clock_timestamp()
           OR s.process NOT IN (SELECT live_processes()))
-  RETURNING s.tenant_id::text, s.fence, s.jid;
+  RETURNING s.tenant_id::text, s.fence, s.jid, s.sandbox;
 END $$;
 
 -- The process holds these no longer (null: none any more). A session that was shown as working is not.

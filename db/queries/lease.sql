@@ -1,1 +1,1 @@
-SELECT tenant_id, fence, jid FROM lease_v1(%s, %s, make_interval(secs => %s))
+SELECT tenant_id, fence, jid, sandbox FROM lease_v1(%s, %s, make_interval(secs => %s))

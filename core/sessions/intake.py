@@ -1,0 +1,85 @@
+"""What comes in from WhatsApp becomes rows: messages and receipts, each until it is written.
+
+WhatsApp has been told that a message arrived before Python sees it, so nobody but us will bring it again: while
+PostgreSQL is away the caller waits, and with it the library, which then stops reading.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from core.errors import StatementRejected, Unavailable
+from core.model import Incoming
+
+if TYPE_CHECKING:
+    from core.clock import Clock
+    from core.transport.wire import Receipt, Received
+    from db.session_store import SessionStore
+    from db.store import Store
+
+log = logging.getLogger(__name__)
+
+OLD_NEWS = timedelta(minutes=2)
+"""A message that is older on arrival is backlog: bots do not answer it."""
+
+_RETRY = 0.2
+
+
+class Intake:
+    """Of one session process, for all its tenants."""
+
+    def __init__(self, store: Store, sessions: SessionStore, clock: Clock, *, process: int) -> None:
+        self._store, self._sessions, self._clock, self._process = store, sessions, clock, process
+        self._early: dict[tuple[str, str], Receipt] = {}
+
+    async def message(self, tenant: str, received: Received) -> None:
+        """Keep a person's message, once. The tenant's own, and what is no text, is not for plugins."""
+        if received.from_me or received.kind != "text":
+            return
+        message = Incoming(
+            id=received.id,
+            tenant=tenant,
+            chat=received.chat,
+            sender=received.sender,
+            content=received.content.replace("\0", ""),
+            at=received.at,
+            phone=received.phone,
+            lid=received.lid,
+            push_name=received.push_name.replace("\0", ""),
+            backlog=self._clock.now() - received.at > OLD_NEWS,
+        )
+        while True:
+            try:
+                await self._store.add_incoming(message)
+                return
+            except Unavailable as error:
+                log.warning("incoming waits: %s", error, extra={"action": "intake.database_away", "tenant": tenant})
+                await self._clock.sleep(_RETRY)
+            except StatementRejected as error:
+                # What PostgreSQL cannot hold today it cannot hold tomorrow, and nothing behind it may wait for it.
+                log.error("message %s cannot be kept: %s", message.id, error, extra={"action": "intake.lost", "tenant": tenant})  # fmt: skip # noqa: E501
+                return
+
+    async def receipt(self, tenant: str, receipt: Receipt) -> None:
+        """Write how far messages have come. One that overtakes the record of its own sending waits for it."""
+        while True:
+            try:
+                known = await self._sessions.acked(tenant, receipt.ids, receipt.status, self._process)
+                break
+            except Unavailable as error:
+                log.warning("receipt waits: %s", error, extra={"action": "intake.database_away", "tenant": tenant})
+                await self._clock.sleep(_RETRY)
+            except StatementRejected as error:
+                log.error("receipt: %s", error, extra={"action": "intake.receipt_rejected", "tenant": tenant})
+                return
+        for wa_id in set(receipt.ids) - known:
+            self._early[tenant, wa_id] = receipt
+            while len(self._early) > 1000:  # what a phone wrote about messages that are not ours
+                self._early.pop(next(iter(self._early)))
+
+    async def sent(self, tenant: str, wa_id: str) -> None:
+        """A message was recorded as sent: its receipts may have come already."""
+        if receipt := self._early.pop((tenant, wa_id), None):
+            await self.receipt(tenant, receipt)
