@@ -10,6 +10,7 @@ GapuraError
 ├── StatementRejected       PostgreSQL refused the statement itself (sqlstate)
 ├── SendFailed              the transport could not send; `left` tells whether it may have left all the same
 ├── OpenFailed              a session could not be opened
+├── LibraryMissing          neonize or something it needs is not installed; the text says what to do next
 └── Refused                 the caller's request is refused, with an HTTP status
     ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · Conflict 409
     └── TooLarge 413 · WrongContentType 415 · Unprocessable 422 · OverLimit 429
@@ -86,6 +87,10 @@ class OpenFailed(GapuraError):
     def __init__(self, cause: str, detail: str = "") -> None:
         super().__init__(f"{cause}: {detail}" if detail else cause)
         self.cause, self.detail = cause, detail
+
+
+class LibraryMissing(GapuraError):
+    """A library is not there or cannot be loaded; the text says what to install."""
 
 
 class Refused(GapuraError):

@@ -8,8 +8,10 @@ Addresses are recipient keys (see core.jid): one person is the phone number's di
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 ReceiptStatus = Literal["delivered", "read", "played"]
 ReceivedKind = Literal["text", "unsupported"]
