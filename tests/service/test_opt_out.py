@@ -113,7 +113,7 @@ async def test_start_brings_back(house: House) -> None:
 async def test_it_survives_a_restart(house: House, opened: Open) -> None:
     """The list is in the database; another gateway on it keeps to it at once, the next one too."""
     await writes(house, "stop")
-    async with opened.__call__() as second:
+    async with opened() as second:
         second.keys = house.keys
         assert (await second.send()).status == 403
         await writes(second, "start")
