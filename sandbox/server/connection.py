@@ -7,8 +7,6 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING
 
-from aiohttp import ClientConnectionResetError
-
 from sandbox.errors import UnknownDevice
 from sandbox.server.world import stamp
 from sandbox.wire.frames import framed
@@ -48,7 +46,7 @@ class Connection:
         self.ref = ""
         self.code_request: CodeRequest | None = None
         self._socket, self._transport, self._codec, self._cipher = socket, transport, codec, cipher
-        self._out: asyncio.Queue[Node] = asyncio.Queue()
+        self._out: asyncio.Queue[bytes] = asyncio.Queue()
         self._answers: dict[str, asyncio.Future[Node]] = {}
         self._asked = 0
         self._writer = asyncio.get_running_loop().create_task(self._write(), name="sandbox: connection")
@@ -58,6 +56,11 @@ class Connection:
     def name(self) -> str:
         return f"{self.device.account.number}:{self.device.id}" if self.device else "unpaired"
 
+    @property
+    def ended(self) -> bool:
+        """Its last word is said."""
+        return self._closer is not None
+
     def owner(self) -> Device:
         """The device that is logged in; raises Malformed before a login, when few stanzas are allowed."""
         if self.device is None:
@@ -66,13 +69,12 @@ class Connection:
 
     def send(self, node: Node) -> None:
         log.debug("to %s: %s", self.name, node, extra={"action": "sandbox_send"})
-        self._out.put_nowait(node)
+        self._out.put_nowait(self._codec.encode(node))
 
     async def _write(self) -> None:
-        with contextlib.suppress(ConnectionError, ClientConnectionResetError):
+        with contextlib.suppress(ConnectionError):
             while True:
-                node = await self._out.get()
-                await self._socket.send_bytes(framed(self._cipher.seal(self._codec.encode(node))))
+                await self._socket.send_bytes(framed(self._cipher.seal(await self._out.get())))
 
     async def ask(self, child: Node) -> Node:
         """The client's answer to a question of the server. Raises UnknownDevice when it does not answer or is gone."""

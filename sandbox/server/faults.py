@@ -3,44 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 _BANNED = 402
 
 
-@dataclass(slots=True)
-class _Refusal:
-    code: int
-    left: int | None  # None: until it is lifted
-    more: dict[str, str] = field(default_factory=dict)
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A code, how many more times it is given (None: until it is lifted), and what is said besides."""
+
+    code: str
+    left: int | None
+    more: Mapping[str, str]
 
 
 class Refusals:
     """Which code to answer with, and how many more times."""
 
     def __init__(self) -> None:
-        self._by_number: dict[str, _Refusal] = {}
+        self._by_number: dict[str, Refusal] = {}
 
-    def set(self, number: str, code: int, times: int | None, **more: str) -> None:
+    def set(self, number: str, code: int, times: int | None, more: Mapping[str, str] = MappingProxyType({})) -> None:
         """Refuse with `code`, `times` times or until this is called with code 0."""
         if code and times != 0:
-            self._by_number[number] = _Refusal(code, times, more)
+            self._by_number[number] = Refusal(str(code), times, more)
         else:
             self._by_number.pop(number, None)
 
-    def take(self, number: str) -> dict[str, str] | None:
-        """What to refuse this time with, as attributes: `code` and what else was given; None: nothing."""
+    def take(self, number: str) -> Refusal | None:
+        """What to refuse this time with; None: nothing."""
         refusal = self._by_number.get(number)
-        if refusal is None:
-            return None
-        if refusal.left is not None:
-            refusal.left -= 1
-            if refusal.left == 0:
-                del self._by_number[number]
-        return {"refused": str(refusal.code), **refusal.more}
+        if refusal is not None and refusal.left is not None:
+            self.set(number, int(refusal.code), refusal.left - 1, refusal.more)
+        return refusal
 
 
 @dataclass(slots=True)
@@ -62,4 +61,4 @@ class Faults:
     def refuse_logins(self, number: str, reason: int, times: int | None, code: int, expire: int) -> None:
         """`code` and `expire` (seconds) tell of a temporary ban and are sent with reason 402 only."""
         more = {"code": str(code), "expire": str(expire)} if reason == _BANNED else {}
-        self.logins.set(number, reason, times, **more)
+        self.logins.set(number, reason, times, more)

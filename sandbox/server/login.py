@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from sandbox.server.notices import devices_changed
@@ -11,6 +12,8 @@ from sandbox.wire import protobuf
 from sandbox.wire.node import LID, SERVER, Node
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sandbox.server.accounts import Device
     from sandbox.server.connection import Connection
     from sandbox.server.world import World
@@ -35,18 +38,17 @@ def _log_in(world: World, connection: Connection, payload: Message) -> None:
     account = world.find(str(payload.number(_NUMBER)))
     device = account.devices.get(payload.number(_DEVICE)) if account else None
     if device is None or device.noise != connection.client:
-        connection.end(_failure({"refused": UNKNOWN}))
+        connection.end(_failure(UNKNOWN))
     elif refusal := world.faults.logins.take(device.account.number):
-        connection.end(_failure(refusal))
-        if refusal["refused"] in FORGETTING:
+        connection.end(_failure(refusal.code, refusal.more))
+        if refusal.code in FORGETTING:
             forget(world, device)
     else:
         _let_in(connection, device)
 
 
-def _failure(refusal: dict[str, str]) -> Node:
-    more = {name: value for name, value in refusal.items() if name != "refused"}
-    return Node("failure", {"reason": refusal["refused"], "location": "atn", **more})
+def _failure(reason: str, more: Mapping[str, str] = MappingProxyType({})) -> Node:
+    return Node("failure", {"reason": reason, "location": "atn", **more})
 
 
 def _let_in(connection: Connection, device: Device) -> None:

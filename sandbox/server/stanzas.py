@@ -20,7 +20,9 @@ _NOT_ACCEPTABLE = "406"
 
 
 def handle(world: World, connection: Connection, node: Node) -> None:
-    """Do what a stanza asks; one of an unknown kind is recorded."""
+    """Do what a stanza asks; one of an unknown kind is recorded. Of a client that was not let in, nothing is done."""
+    if connection.ended and connection.device is None:
+        return
     handler = _HANDLERS.get(node.tag)
     if handler is not None:
         handler(world, connection, node)
@@ -37,7 +39,7 @@ def _message(world: World, connection: Connection, node: Node) -> None:
         return
     refusal = None if node.get("category") == "peer" else world.faults.sends.take(number)
     if refusal is not None:
-        connection.send(_ack(node, error=refusal["refused"]))
+        connection.send(_ack(node, error=refusal.code))
         return
     if number in world.faults.held:
         world.faults.held[number].append(lambda: connection.send(_ack(node)))

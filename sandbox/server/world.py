@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import secrets
 import time
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from sandbox.server.accounts import Endpoint
     from sandbox.server.connection import Connection
     from sandbox.wire.node import JID
+
+LONGEST_NUMBER = 14
+"""One digit less than a LID, which is therefore never taken for a number."""
 
 log = logging.getLogger("sandbox")
 
@@ -65,9 +69,9 @@ class World:
         """The account of this number, made when new. Raises UnknownNumber for what is not digits."""
         account = self._accounts.get(number)
         if account is None:
-            if not (number.isascii() and number.isdigit() and len(number) <= 15):
-                raise UnknownNumber("a number is written in digits, at most 15, without a plus")
-            account = Account(number, f"1{int(number):015d}", name)
+            if not re.fullmatch(f"[1-9][0-9]{{,{LONGEST_NUMBER - 1}}}", number):
+                raise UnknownNumber(f"a number is its country's code and digits, at most {LONGEST_NUMBER}, no plus")
+            account = Account(number, f"1{number:0>{LONGEST_NUMBER}}", name)
             self.add(account)
         account.name = name or account.name
         return account
