@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def sandbox(
-    port: Annotated[int, typer.Option(help="Port of the page and the control API; 0 is any.", min=0, max=65535)] = 3100,
+    port: Annotated[
+        int,
+        typer.Option(
+            help="Port of the page and the control API; the next one is the proxy's; 0 is any.", min=0, max=65534
+        ),
+    ] = 3100,
     state: Annotated[
         Path | None,
         typer.Option(
@@ -43,17 +48,21 @@ async def _run(port: int, state: Path | None, *, as_json: bool, signals: StopSig
     from sandbox import Sandbox, SandboxError
     from sandbox.control import serve_control
 
-    stop = signals.event()
+    stop, world = signals.event(), Sandbox(state)
     try:
-        async with Sandbox(state) as world, serve_control(world, port) as url:
+        await world.start(port + 1 if port else 0)
+        async with serve_control(world, port) as url:
             say(_where(url, state, as_json=as_json))
             await stop.wait()
     except SandboxError as error:
         raise CommandError(str(error)) from error
     except OSError as error:
         if "bind on address" in str(error):
-            raise CommandError(f"port {port} of 127.0.0.1 is taken; choose another one with --port") from error
+            ports = f"ports {port} and {port + 1} of 127.0.0.1 are"
+            raise CommandError(f"{ports} not both free; choose another one with --port") from error
         raise CommandError(f"the sandbox cannot keep its state: {error}; see --state") from error
+    finally:
+        await world.stop()
 
 
 def _where(url: str, state: Path | None, *, as_json: bool) -> str:

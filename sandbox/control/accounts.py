@@ -25,16 +25,21 @@ Device = Annotated[int, msgspec.Meta(ge=1, le=99)]
 
 
 class Which(msgspec.Struct, forbid_unknown_fields=True):
-    """POST /accounts/{number}/unlink, drop, replace. Without `device`: every linked one."""
+    """POST /accounts/{number}/unlink, drop, replace. Without `device`: all of them, of those that it can be done to."""
 
     device: Device | None = None
 
 
 class RefuseLogins(msgspec.Struct, forbid_unknown_fields=True):
-    """POST /accounts/{number}/refuse-logins. Without `times`: until `reason` 0 ends it."""
+    """POST /accounts/{number}/refuse-logins. Without `times`: until `reason` 0 ends it.
+
+    `code` and `expire` (seconds) tell more of reason 402, a ban for some time.
+    """
 
     reason: Code
     times: Times | None = None
+    code: Code = 101
+    expire: Times = 3600
 
 
 class RefuseSends(msgspec.Struct, forbid_unknown_fields=True):
@@ -54,9 +59,9 @@ def routes(sandbox: Sandbox) -> list[web.RouteDef]:
     """The routes, for this sandbox."""
     room = Accounts(sandbox)
     return [
-        web.post("/accounts/{number}/unlink", room.to_devices(sandbox.unlink)),
-        web.post("/accounts/{number}/drop", room.to_devices(sandbox.drop)),
-        web.post("/accounts/{number}/replace", room.to_devices(sandbox.replace)),
+        web.post("/accounts/{number}/unlink", room.to_devices(sandbox.unlink, connected=False)),
+        web.post("/accounts/{number}/drop", room.to_devices(sandbox.drop, connected=True)),
+        web.post("/accounts/{number}/replace", room.to_devices(sandbox.replace, connected=True)),
         web.post("/accounts/{number}/refuse-logins", room.refuse_logins),
         web.post("/accounts/{number}/refuse-sends", room.refuse_sends),
         web.post("/accounts/{number}/hold-acks", room.hold_acks),
@@ -69,12 +74,13 @@ class Accounts:
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
 
-    def to_devices(self, act: Callable[[str, int], Awaitable[None]]) -> Handler:
-        """The handler that does `act` to one linked device or to all; it answers with their numbers."""
+    def to_devices(self, act: Callable[[str, int], Awaitable[None]], *, connected: bool) -> Handler:
+        """The handler that does `act` to one linked device, or to all (`connected`: that are connected); it answers
+        with their numbers."""
 
         async def handler(request: web.Request) -> web.Response:
             number, asked = _number(request), await body(request, Which)
-            devices = [asked.device] if asked.device is not None else self._linked(number)
+            devices = [asked.device] if asked.device is not None else self._linked(number, connected)
             for device in devices:
                 await act(number, device)
             return answer({"devices": devices})
@@ -84,7 +90,7 @@ class Accounts:
     async def refuse_logins(self, request: web.Request) -> web.Response:
         """Logins fail with `reason` from now on."""
         number, asked = self._account(request), await body(request, RefuseLogins)
-        self._sandbox.refuse_logins(number, asked.reason, asked.times)
+        self._sandbox.refuse_logins(number, asked.reason, asked.times, code=asked.code, expire=asked.expire)
         return answer({"reason": asked.reason, "times": asked.times})
 
     async def refuse_sends(self, request: web.Request) -> web.Response:
@@ -105,10 +111,11 @@ class Accounts:
         self._sandbox.devices(number)
         return number
 
-    def _linked(self, number: str) -> list[int]:
-        devices = [view.device for view in device_views(self._sandbox, number)]
+    def _linked(self, number: str, connected: bool) -> list[int]:
+        devices = [view.device for view in device_views(self._sandbox, number) if view.online or not connected]
         if not devices:
-            raise Refusal(409, "no_device", f"{number} has no linked device")
+            what = "connected" if connected else "linked"
+            raise Refusal(409, "no_device", f"{number} has no {what} device")
         return devices
 
 

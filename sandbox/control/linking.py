@@ -75,7 +75,6 @@ class Linking:
         if (asked.qr is None) == (asked.url is None):
             raise Refusal(422, "field_not_valid", "qr or url: give one of them, the code's text or where it is shown")
         qr = asked.qr if asked.qr is not None else await shown_at(asked.url or "")
-        self._has_phone(number, asked.name)
         return answer({"device": await self._sandbox.scan(qr.strip(), number, asked.name)})
 
     async def pair_code(self, request: web.Request) -> web.Response:
@@ -85,17 +84,11 @@ class Linking:
         code = "".join(filter(str.isalnum, asked.code)).upper()
         if len(code) != 8:
             raise Refusal(422, "field_not_valid", "code: 8 letters and digits, as ABCD-1234")
-        self._has_phone(number, asked.name)
         return answer({"device": await self._sandbox.enter_code(code, number, asked.name)})
 
     async def unhandled(self, _: web.Request) -> web.Response:
         """What the sandbox did not understand, and where it failed: both empty when all is well."""
         return answer({"unhandled": list(self._sandbox.unhandled), "errors": list(self._sandbox.errors)})
-
-    def _has_phone(self, number: str, name: str) -> None:
-        """It takes a phone to scan with."""
-        if number not in self._sandbox.phones:
-            self._sandbox.phone(number, name)
 
 
 async def shown_at(url: str) -> str:

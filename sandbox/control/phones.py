@@ -11,7 +11,7 @@ from aiohttp import web
 
 from sandbox.control.answers import answer
 from sandbox.control.refusals import Refusal
-from sandbox.control.requests import body, counted, digits, patience, recipient
+from sandbox.control.requests import body, counted, digits, mentioned, patience
 from sandbox.control.views import InboxView, chats_view, phone_view
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ class Phones:
     async def send(self, request: web.Request) -> web.Response:
         """Its message's id."""
         phone, asked = self._phone(request), await body(request, NewMessage)
-        to, mentions = recipient(asked.to), [recipient(mention, "mentions") for mention in asked.mentions]
+        to, mentions = digits(asked.to, "to"), [mentioned(mention) for mention in asked.mentions]
         message = await phone.send(to, asked.text, reply_to=asked.reply_to or None, mentions=mentions)
         return answer({"id": message}, 201)
 
@@ -137,7 +137,7 @@ class Phones:
     async def typing(self, request: web.Request) -> web.Response:
         """The other one sees "typing…", or no more."""
         phone, asked = self._phone(request), await body(request, Typing)
-        await phone.typing(recipient(asked.to), asked.on)
+        await phone.typing(digits(asked.to, "to"), asked.on)
         return answer({"on": asked.on})
 
     def _phone(self, request: web.Request) -> Phone:

@@ -42,9 +42,9 @@ def digits(text: str, field: str = "number") -> str:
     return number
 
 
-def recipient(text: str, field: str = "to") -> str:
+def mentioned(text: str) -> str:
     """A phone number in digits, or a hidden user's `…@lid` as it is. Raises Refusal 422."""
-    return text if re.fullmatch(r"[0-9]{5,20}@lid", text) else digits(text, field)
+    return text if re.fullmatch(r"[0-9]{5,20}@lid", text) else digits(text, "mentions")
 
 
 def counted(request: web.Request, name: str) -> int:

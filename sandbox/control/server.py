@@ -29,7 +29,7 @@ def control_app(sandbox: Sandbox) -> web.Application:
     app = web.Application(middlewares=[guard], client_max_size=1 << 20)
     app.add_routes([*phones.routes(sandbox), *linking.routes(sandbox), *accounts.routes(sandbox)])
     app.router.add_get("/", _page)
-    app.router.add_static("/page/", PAGE)
+    app.router.add_get(r"/page/{file:[a-z]+\.(?:css|js)}", _part)
     return app
 
 
@@ -49,3 +49,10 @@ async def serve_control(sandbox: Sandbox, port: int) -> AsyncIterator[str]:
 
 async def _page(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(PAGE / "index.html")
+
+
+async def _part(request: web.Request) -> web.StreamResponse:
+    file = PAGE / request.match_info["file"]
+    if not file.is_file():  # a FileResponse would answer without a word
+        raise web.HTTPNotFound
+    return web.FileResponse(file)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -80,11 +82,10 @@ def phone_view(sandbox: Sandbox, phone: Phone) -> PhoneView:
 
 
 def device_views(sandbox: Sandbox, number: str) -> list[DeviceView]:
-    """An account's linked devices; device 0 is the phone itself. Raises UnknownNumber."""
+    """An account's linked devices. Raises UnknownNumber."""
     return [
         DeviceView(device, sandbox.is_online(number, device), sandbox.waiting(number, device))
         for device in sandbox.devices(number)
-        if device != 0
     ]
 
 
@@ -101,8 +102,16 @@ def chats_view(sandbox: Sandbox, phone: Phone) -> ChatsView:
 
 def _who_types(phone: Phone) -> set[str]:
     """Who was last seen composing, not too long ago, and has not written since."""
-    state: dict[str, bool] = {}
-    now = time.monotonic()
-    for seen in phone.typing_seen:
-        state[seen.sender] = seen.state == "composing" and now - seen.at < TYPING_FADES
-    return {number for number, typing in state.items() if typing}
+    latest = {seen.sender: seen for seen in phone.typing_seen}
+    return {
+        number
+        for number, seen in latest.items()
+        if seen.state == "composing"
+        and time.monotonic() - seen.at < min(TYPING_FADES, _silence(phone.chats.get(number, [])))
+    }
+
+
+def _silence(lines: list[ChatLine]) -> float:
+    """Seconds since the other one's latest message."""
+    at = next((line.at for line in reversed(lines) if not line.from_me), None)
+    return math.inf if at is None else (datetime.now(UTC) - at).total_seconds()

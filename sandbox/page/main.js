@@ -10,6 +10,7 @@ let following = new AbortController();
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const attempt = (promise) => promise.catch((error) => toast(error.message));
+const namesOf = (phones) => new Map(phones.map((phone) => [phone.number, phone.name]));
 const unread = (chat) => chat.lines.filter((line) => !line.from_me && line.status !== "read").length;
 
 function address() {
@@ -24,8 +25,10 @@ function go(number, chat) {
 // What is there
 
 async function refreshPhones() {
+  const before = state.phones;
   state.phones = await api.phones();
   drawPhones();
+  if (String([...namesOf(before)]) !== String([...namesOf(state.phones)])) draw();
 }
 
 async function watchPhones() {
@@ -116,7 +119,7 @@ function drawChats() {
 }
 
 function drawChat() {
-  const names = new Map(state.phones.map((phone) => [phone.number, phone.name]));
+  const names = namesOf(state.phones);
   const chat = state.view.chats.find((one) => one.number === state.chat)
     || { number: state.chat, name: names.get(state.chat) || "", typing: false, lines: [] };
   const head = face(chat.number, chat.name);
