@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import typer
 
@@ -146,9 +147,19 @@ def _connector(begin: Begin) -> Callable[[str, str | None, OnEvent], Client]:
     if begin.sandbox is not None:
         proxy, root_key = begin.sandbox
         attach(bytes.fromhex(root_key))
-    gate = ConnectGate()
+    gate, dsn = ConnectGate(), _for_library(begin.database)
 
     def connect(tenant: str, device: str | None, on_event: OnEvent) -> Client:
-        return Client(tenant=tenant, dsn=begin.database, device=device, gate=gate, on_event=on_event, proxy=proxy)
+        return Client(tenant=tenant, dsn=dsn, device=device, gate=gate, on_event=on_event, proxy=proxy)
 
     return connect
+
+
+def _for_library(url: str) -> str:
+    """The library's driver insists on TLS where ours takes what there is: on this machine it need not."""
+    parts = urlsplit(url)
+    options = dict(parse_qsl(parts.query))
+    if parts.hostname in (None, "localhost", "127.0.0.1", "::1"):
+        options.setdefault("sslmode", "disable")
+    options.setdefault("application_name", "gapura-whatsapp")
+    return urlunsplit(parts._replace(query=urlencode(options)))

@@ -28,6 +28,8 @@ SILENT = 20.0
 """Seconds of silence after which a session process is taken for stuck and killed."""
 
 _LONGEST_LINE = 1 << 16
+_NOISE = b"Press Ctrl+C to exit"
+_DEATH = (b"fatal error:", b"panic:", b"runtime:", b"SIG", b"unexpected fault address")
 
 
 def starter(
@@ -48,6 +50,16 @@ def starter(
     return start
 
 
+async def _next_line(stream: asyncio.StreamReader) -> bytes:
+    """Empty at the end; the beginning of a line that is too long."""
+    try:
+        return await stream.readuntil()
+    except asyncio.IncompleteReadError as end:
+        return end.partial
+    except asyncio.LimitOverrunError as error:
+        return await stream.read(error.consumed)
+
+
 class Child:
     """Begun with `start`. `tenants` are those it was told to open, without those it has closed since."""
 
@@ -61,6 +73,7 @@ class Child:
         self._process, self._clock, self._on_report = process, clock, on_report
         self._heard = clock.monotonic()
         self._reader = asyncio.create_task(self._read(), name=f"session process {begin.process}")
+        self._words = asyncio.create_task(self._relay(), name=f"log of session process {begin.process}")
         self.tell(begin)
 
     @classmethod
@@ -70,7 +83,8 @@ class Child:
         """A new process. `on_report()` is called when it has told something, or is gone."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, str(program), "session-process", str(os.getpid()),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LONGEST_LINE,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            limit=_LONGEST_LINE,
             env=dict(environ), start_new_session=True,  # Ctrl-C is for the supervisor, which ends it in order
         )  # fmt: skip
         return cls(process, begin, clock, on_report)
@@ -109,9 +123,25 @@ class Child:
                 except msgspec.DecodeError:
                     # Never the line itself: nobody knows what the library printed.
                     log.warning("a session process said something odd", extra={"action": "child.odd_report"})
+            await asyncio.wait([self._words])
             await self._process.wait()
         finally:
             self._on_report()
+
+    async def _relay(self) -> None:
+        """Its log lines go on to our stderr. Of a death of the library the first line is told, and not what each of
+        its hundreds of threads was doing: that may hold what no log shall."""
+        stderr, dying = self._process.stderr, False
+        while stderr is not None and (text := await _next_line(stderr)):
+            if dying or text.startswith(_NOISE):
+                continue
+            if dying := text.startswith(_DEATH):
+                words = text.decode(errors="replace").strip()
+                log.error("session process %d: %s", self.pid, words, extra={"action": "child.aborted"})
+                continue
+            with contextlib.suppress(OSError):
+                sys.stderr.buffer.write(text)
+                sys.stderr.buffer.flush()
 
     def _take(self, said: Reports) -> None:
         match said:

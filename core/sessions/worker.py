@@ -64,6 +64,7 @@ class Worker:
         self._report, self._is_listening = report, is_listening
         self._sessions: dict[str, Session] = {}
         self._pairing: PairingSession | None = None
+        self._was_away = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.ended = asyncio.Event()
         self.sender = Sender(
@@ -171,12 +172,14 @@ class Worker:
 
     def database_lost(self) -> None:
         """With a socket open, what comes in now would be lost."""
+        self._was_away = True
         for session in self._sessions.values():
             session.suspend()
 
     async def database_back(self) -> None:
         """Take the leases again, and connect what is still ours. Raises Unavailable."""
-        self.sender.hold()
+        if self._was_away:
+            self.sender.hold()
         leases = {lease.tenant: lease for lease in await self.store.lease(self.process, list(self._sessions), LEASE)}
         for tenant, session in list(self._sessions.items()):
             if lease := leases.get(tenant):

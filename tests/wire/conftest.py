@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg2
 import pytest
 
 from sandbox import Sandbox
+from tests.wire.town import built
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 PROGRAM = Path(__file__).with_name("client_process.py")
 PATIENCE = 30
@@ -113,6 +115,13 @@ def result(answer: dict[str, Any]) -> Any:
     return answer["ok"]
 
 
+async def until(true: Callable[[], bool]) -> None:
+    """Look again and again until something in another process has happened."""
+    async with asyncio.timeout(PATIENCE):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
 class Wire:
     """A sandbox, a database, and as many client processes as a test wants."""
 
@@ -148,6 +157,20 @@ class Wire:
         await process.event("ready", "")
         return process
 
+    def query(self, statement: str) -> list[Any]:
+        """The first column of a query's rows."""
+        connection = psycopg2.connect(self.dsn)
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement)
+                return [row[0] for row in cursor.fetchall()]
+        finally:
+            connection.close()
+
+    def devices(self) -> list[str]:
+        """The devices that the library has stored."""
+        return self.query("SELECT jid FROM whatsmeow_device ORDER BY jid")
+
     async def pair(self, process: ClientProcess, tenant: str, number: str) -> str:
         """Link a new device of `number` and wait until it is online; returns its jid."""
         await process.ask("open", tenant)
@@ -177,3 +200,12 @@ async def wire(
     yield made
     for process in made.processes:
         await process.end()
+
+
+@pytest.fixture
+async def town(
+    loop: asyncio.AbstractEventLoop, sandbox: Sandbox, database_url: str, tmp_path: Path
+) -> AsyncIterator[Town]:
+    """A gateway of one's own on that sandbox; see tests.wire.town."""
+    async with built(sandbox, tmp_path, database_url) as town:
+        yield town
