@@ -19,6 +19,8 @@ from tests.wire.town import built
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
+    from tests.wire.town import Town
+
 PROGRAM = Path(__file__).with_name("client_process.py")
 PATIENCE = 30
 """Seconds until something that should happen in another process counts as not happening."""

@@ -64,7 +64,7 @@ async def test_the_second_unpaired_tenant_gets_a_code_and_the_first_stays(town: 
 
 
 async def test_a_vanished_device_row_makes_one_tenant_unpaired(town: Town) -> None:
-    """Opening a device that is not in the store ends the process: the row is looked up first, and nobody else suffers."""
+    """Opening a device that is not in the store would end the process: it is looked up first, and nobody suffers."""
     await town.add("first")
     await town.add("second")
     await town.serve()

@@ -1,7 +1,7 @@
 """A whole town: a WhatsApp on loopback, a gateway as its users have it, phones, and callers.
 
-The sandbox runs in the test's own loop, so that a test speaks through its phones; the gateway and its session processes are
-processes of their own.
+The sandbox runs in the test's own loop, so that a test speaks through its phones; the gateway and its session processes
+are processes of their own.
 """
 
 from __future__ import annotations
