@@ -50,14 +50,19 @@ class Sandbox:
 
     # -- life --------------------------------------------------------------------------------------------------------
     async def start(self, port: int = 0) -> Sandbox:
-        """Listen, on `port` for the proxy or any that is free. Raises StateInUse, SandboxError, OSError."""
+        """Listen. Raises StateInUse, SandboxError, OSError. A stopped sandbox is not started again: make another.
+
+        port: the proxy's; 0: that of the last time, as `state` remembers it, so that clients find their way back, or
+        else any that is free.
+        """
         authority = self._state.open()
         try:
             self.ca_pem = authority.certificate
             self._phones = {phone.number: phone for phone in self._state.load(self._world)}
             self._sockets = Sockets(self._world, codec(), Identity.new())
             await self._sockets.start(authority.server_context())
-            await self._proxy.start(self._sockets.port, port)
+            await self._proxy.start(self._sockets.port, port or self._state.port, else_any=not port)
+            self._state.remember_port(self._proxy.port)
         except BaseException:
             await self.stop()
             raise

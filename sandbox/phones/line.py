@@ -219,7 +219,8 @@ class Line:
             once = self.take_one_time_key().node()
             keys = [Node("type", {}, _KEY_TYPE), Node("identity", {}, self.identity), once, self.signed.node()]
             parts.append(Node("keys", {}, keys))
-        attrs: Attributes = {"id": node.get("id"), "to": node.jid("from"), "type": "retry"}
+        recipient = node.attrs.get("recipient")  # of a copy of what another device of mine sent
+        attrs: Attributes = {"id": node.get("id"), "to": node.jid("from"), "type": "retry", "recipient": recipient}
         relay_receipt(self._world, self, Node("receipt", attrs, parts))
 
     def _resend(self, node: Node) -> None:

@@ -20,9 +20,11 @@ def notification(kind: str, sender: JID, child: Node) -> Node:
     return Node("notification", {"from": sender, "type": kind, "id": new_id(), "t": stamp()}, [child])
 
 
-def devices_changed(world: World, account: Account) -> None:
+def devices_changed(world: World, account: Account, but: Device | None = None) -> None:
     """Make every client that may remember this account's list of devices ask for it again."""
     for device in world.devices():
+        if device is but:
+            continue
         if device.account is account:
             child = Node("devices", {"dhash": UNKNOWN_HASH})
             device.deliver(notification("account_sync", account.jid(PN), child))

@@ -91,7 +91,7 @@ async def link(world: World, connection: Connection, account: Account, identity:
     account.changed = True
     world.save(account)
     connection.send(Node("stream:error", {"code": "515"}))  # come back and log in; a bare close would not say so
-    devices_changed(world, account)
+    devices_changed(world, account, but=device)
     return device
 
 

@@ -15,19 +15,28 @@ _CHUNK = 65_536
 
 
 class Proxy:
-    """`url` is known after `start`."""
+    """`port` and `url` are known after `start`."""
 
     def __init__(self) -> None:
-        self.url = ""
+        self.port = 0
         self._target = 0
         self._server: asyncio.Server | None = None
         self._tunnels: set[asyncio.Task[None]] = set()
 
-    async def start(self, target: int, port: int = 0) -> None:
-        """Listen, and lead every tunnel to port `target` of this machine."""
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def start(self, target: int, port: int = 0, else_any: bool = True) -> None:
+        """Listen on `port`, or `else_any` that is free, and lead every tunnel to port `target` of this machine."""
         self._target = target
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        try:
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", port)
+        except OSError:
+            if not else_any:
+                raise
+            self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         if self._server is None:

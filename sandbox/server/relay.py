@@ -56,17 +56,20 @@ def _message_attrs(sender: Endpoint, target: Endpoint, jid: JID, node: Node) -> 
 
 
 def relay_receipt(world: World, device: Endpoint, node: Node) -> None:
-    """To the device that sent the message; that it was read, to all devices of its account."""
-    to = node.jid("to")
+    """To the device that sent the message; that it was read, to all devices of its account.
+
+    Devices of one account tell each other only what they could not read.
+    """
+    to, kind = node.jid("to"), node.get("type")
     account = world.find(to.user)
-    if account is None or account is device.account:
+    if account is None or (account is device.account and kind != "retry"):
         return
-    kind = node.get("type")
     attrs: Attributes = {
         "from": device.jid(to.server),
         "id": node.get("id"),
         "type": kind,
         "t": node.get("t") or stamp(),
+        "recipient": node.attrs.get("recipient"),
     }
     for target in list(account.endpoints()):
         if target.id == to.device or kind in ("read", "played"):

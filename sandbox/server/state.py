@@ -94,6 +94,16 @@ class State:
         _write(file, msgspec.msgpack.encode(authority))
         return authority
 
+    @property
+    def port(self) -> int:
+        """The one that was remembered; 0: none."""
+        file = self._folder / "port" if self._folder else None
+        return int(file.read_text("ascii")) if file is not None and file.exists() else 0
+
+    def remember_port(self, port: int) -> None:
+        if self._folder is not None:
+            _write(self._folder / "port", str(port).encode())
+
     def load(self, world: World) -> list[Phone]:
         """Put the accounts of the folder into `world`; gives their phones. Raises SandboxError for a broken file."""
         files = sorted((self._folder / "accounts").glob("[0-9]*")) if self._folder else []

@@ -117,6 +117,12 @@ class ClientProcess:
     async def contact(self, number: str) -> str:
         return (await self._client.contact.get_contact(build_jid(number))).FullName
 
+    async def groups(self) -> int:
+        return len(await self._client.get_joined_groups())
+
+    async def attach(self, root_key: str) -> None:
+        attach(bytes.fromhex(root_key))
+
     async def logout(self) -> None:
         await self._client.logout()
 

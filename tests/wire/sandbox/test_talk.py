@@ -151,6 +151,30 @@ async def test_the_retry_dance(sandbox: Sandbox, new_client: NewClient) -> None:
     assert client.count("Message") == 0
 
 
+async def test_the_retry_dance_at_home(sandbox: Sandbox, new_client: NewClient) -> None:
+    """The same between a client and its own phone: copies of what either of them sent are asked for again."""
+    client = new_client()
+    await client.pair(TOKO)
+    own, carol = sandbox.phones[TOKO], sandbox.phone(CAROL)
+    await client.call("send", CAROL, "one")
+    await own.next()
+    await own.send(CAROL, "two")
+    assert (await client.event("Message"))["text"] == "two"
+    await client.call("send", CAROL, "three")
+    await own.next()
+    own.line.keys.sessions.clear()
+    sent = await client.call("send", CAROL, "the phone forgot its session")
+    copy = await own.next(PATIENCE)
+    assert (copy.id, copy.to) == (sent, CAROL)
+    assert own.failures != []
+    session = own.line.keys.sessions[f"{own.lid}:1"][0]
+    session.sending = type(session.sending)(bytes(32), session.sending.count)
+    typed = await own.send(CAROL, "in a session that went wrong")
+    got = await client.event("Message")
+    assert (got["id"], got["from_me"]) == (typed, True)
+    assert got["chat"] in (CAROL, carol.lid)
+
+
 async def test_hundreds_in_order(sandbox: Sandbox, new_client: NewClient) -> None:
     """What a phone writes without a pause arrives complete and in order; so does what a client sends one by one."""
     client, carol = new_client(), sandbox.phone(CAROL)
