@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from core.app import Gateway
     from core.cli.invocation import Invocation
     from core.settings import Settings
+    from db.database import Database
     from db.embedded import EmbeddedPostgres
     from db.store import Store
 
@@ -37,8 +38,15 @@ def postgres(settings: Settings, data: Path) -> Iterator[tuple[str, EmbeddedPost
 
 def with_store(invocation: Invocation, work: Callable[[Store], Awaitable[T]]) -> T:
     """What `work` returns, given the store of an up-to-date database. Raises GapuraError."""
+    from db.store import Store
+
+    return with_database(invocation, lambda database: work(Store(database)))
+
+
+def with_database(invocation: Invocation, work: Callable[[Database], Awaitable[T]]) -> T:
+    """What `work` returns, given an up-to-date database. Raises GapuraError."""
     with postgres(invocation.settings(), invocation.data) as (url, embedded):
-        return asyncio.run(_on_store(url, embedded, work))
+        return asyncio.run(_on_database(url, embedded, work))
 
 
 def with_gateway(invocation: Invocation, work: Callable[[Gateway], Awaitable[T]]) -> T:
@@ -54,16 +62,15 @@ def with_gateway(invocation: Invocation, work: Callable[[Gateway], Awaitable[T]]
         return asyncio.run(run(url, embedded))
 
 
-async def _on_store(url: str, embedded: EmbeddedPostgres | None, work: Callable[[Store], Awaitable[T]]) -> T:
+async def _on_database(url: str, embedded: EmbeddedPostgres | None, work: Callable[[Database], Awaitable[T]]) -> T:
     from db.database import Database
     from db.migrate import migrate
-    from db.store import Store
 
     async with supervised(embedded):
         database = await Database.open(url)
         try:
             await migrate(database)
-            return await work(Store(database))
+            return await work(database)
         finally:
             await database.close()
 

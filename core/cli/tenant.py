@@ -1,4 +1,4 @@
-"""`tenant add | list | rotate-key | remove`."""
+"""`tenant add | list | rotate-key | remove`; `tenant pair` is in core/cli/pairing.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,11 @@ from core.cli.output import columns, note, say, say_json
 from core.errors import CommandError, Conflict, NotFound, Unprocessable
 
 if TYPE_CHECKING:
-    from db.store import Store, TenantRow
+    from collections.abc import Callable
+
+    from core.transport.base import SessionStatus
+    from db.database import Database
+    from db.store import TenantRow
 
 commands = typer.Typer(no_args_is_help=True, help="Customers: one API key and one WhatsApp number each.")
 
@@ -43,45 +47,55 @@ def add(context: typer.Context, tenant: TenantId, as_json: AsJson = False) -> No
             "tenant_exists", f"the tenant {tenant!r} exists already; for another key: run.py tenant rotate-key {tenant}"
         )
     _show_key(tenant, key, as_json)
-    settings = invocation.settings()
-    if settings.tenant(tenant).transport == "whatsapp" and not as_json:
-        note(
-            f"It sends through WhatsApp, which this version cannot: write `transport: dry_run` into "
-            f"{invocation.config / 'tenants' / tenant}.yaml to try it out."
-        )
+    if invocation.settings().tenant(tenant).transport == "whatsapp" and not as_json:
+        note(f"Next, while `run.py serve` runs, link its WhatsApp number: run.py tenant pair {tenant}")
 
 
 @commands.command(name="list")
 def list_(context: typer.Context, as_json: AsJson = False) -> None:
-    """Show all tenants."""
-    from core.cli.opened import with_store
-
-    async def work(store: Store) -> list[TenantRow]:
-        return await store.tenants()
+    """Show all tenants, and how far their WhatsApp sessions are."""
+    from core.cli.opened import with_database
 
     invocation = invocation_of(context)
-    settings, rows = invocation.settings(), with_store(invocation, work)
-    found = [
-        {
-            "tenant": row.tenant,
-            "created_at": row.created_at,
-            "queued": row.queued,
-            "transport": settings.tenant(row.tenant).transport,
-            "file": str(settings.files[row.tenant]) if row.tenant in settings.files else None,
-        }
-        for row in rows
-    ]
+    settings, (rows, states) = invocation.settings(), with_database(invocation, _tenants)
+    found = []
+    for row in rows:
+        transport = settings.tenant(row.tenant).transport
+        session = states(row.tenant) if transport == "whatsapp" else None
+        found.append(
+            {
+                "tenant": row.tenant,
+                "created_at": row.created_at,
+                "queued": row.queued,
+                "transport": transport,
+                "state": session.state if session else None,
+                "phone": session.phone if session else None,
+                "file": str(settings.files[row.tenant]) if row.tenant in settings.files else None,
+            }
+        )
     if as_json:
         say_json({"tenants": found})
     elif not found:
         say("There are no tenants yet; make one with: run.py tenant add TENANT")
     else:
         told = [
-            (str(t["tenant"]), f"{t['created_at']:%Y-%m-%d %H:%M}Z", str(t["transport"]), str(t["queued"]),
-             str(t["file"] or "(defaults)"))
+            (str(t["tenant"]), f"{t['created_at']:%Y-%m-%d %H:%M}Z", str(t["transport"]), str(t["state"] or "-"),
+             str(t["phone"] or "-"), str(t["queued"]), str(t["file"] or "(defaults)"))
             for t in found
         ]  # fmt: skip
-        columns([("TENANT", "CREATED", "TRANSPORT", "QUEUED", "CONFIGURATION"), *told])
+        columns([("TENANT", "CREATED", "TRANSPORT", "SESSION", "PHONE", "QUEUED", "CONFIGURATION"), *told])
+
+
+async def _tenants(database: Database) -> tuple[list[TenantRow], Callable[[str], SessionStatus]]:
+    """(all tenants, what tells the state of one's session)"""
+    from core.clock import Clock
+    from core.sessions.remote import RemoteSessions
+    from db.session_store import SessionStore
+    from db.store import Store
+
+    sessions = RemoteSessions(SessionStore(database), Clock(), lambda *_: None)
+    await sessions.load()
+    return await Store(database).tenants(), sessions.status
 
 
 @commands.command(name="rotate-key")

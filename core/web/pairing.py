@@ -68,7 +68,7 @@ class PairingRoutes:
         """The address of a page that pairs this one tenant, good for ten minutes."""
         token, expires_at = await self._sessions.pair_link(self._tenant(request))
         base = self._public_url or _own_url(request)
-        return answers.respond({"url": f"{base}{PAGE}?{LINK}={token}", "expires_at": expires_at}, 201)
+        return answers.respond({"url": page_url(base, token), "expires_at": expires_at}, 201)
 
     def _tenant(self, request: web.Request, *parameters: str) -> str:
         """The caller's tenant, which has a WhatsApp session, when the query holds nothing but these."""
@@ -81,6 +81,11 @@ class PairingRoutes:
     def _told(self, tenant: str) -> dict[str, Any]:
         status, pairing = self._session_of(tenant), self._sessions.pairing(tenant)
         return answers.pairing(tenant, status, pairing, _picture(pairing))
+
+
+def page_url(base: str, token: str) -> str:
+    """The pairing page of the gateway at `base`, opened by a link's token."""
+    return f"{base}{PAGE}?{LINK}={token}"
 
 
 def check_whatsapp(transport: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import aiohttp
 import psycopg2
@@ -25,7 +25,16 @@ if TYPE_CHECKING:
 ALPHA, BETA = "alpha", "beta"
 NUMBER = "628123456789"
 
-TABLES = ("messages", "idempotency_keys", "daily_limits", "quota_counters", "lines", "whitelist", "incoming_messages", "opt_outs")
+TABLES = (
+    "messages",
+    "idempotency_keys",
+    "daily_limits",
+    "quota_counters",
+    "lines",
+    "whitelist",
+    "incoming_messages",
+    "opt_outs",
+)
 """Where a request could leave a trace."""
 
 UNPACED: Mapping[str, Mapping[str, Any]] = {"api_key": {}, "whitelist": {}, "daily_limit": {"limit": 3}}
@@ -113,6 +122,13 @@ def settings_of(plugins_dir: Path | None = None, public_url: str | None = None, 
     )
 
 
+async def nothing_is_supervised() -> NoReturn:
+    """In place of session processes, which would look for WhatsApp: tests of these doors have a FakeSessions, and those
+    of real sessions are in tests/wire."""
+    while True:
+        await asyncio.sleep(3600)
+
+
 @contextlib.asynccontextmanager
 async def running(database_url: str, settings: Settings) -> AsyncIterator[House]:
     """A gateway that serves until the end of the block."""
@@ -120,6 +136,7 @@ async def running(database_url: str, settings: Settings) -> AsyncIterator[House]
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
     async with Gateway.open(settings, plugins, database_url) as gateway, aiohttp.ClientSession() as http:
+        gateway.supervisor.run = nothing_is_supervised  # type: ignore[method-assign]
         serving = asyncio.create_task(gateway.serve("127.0.0.1", 0, ready.set_result, stop))
         try:
             await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)

@@ -353,7 +353,10 @@ async def test_a_process_that_dies(house: House) -> None:
         await phones.pairs(BETA)
         await state_is(house, "connected")
         await state_is(house, "pairing", BETA)
-    await house.gateway.sessions.load()
+    async with asyncio.timeout(60):
+        while house.gateway.sessions.status(ALPHA).state == "connected":  # until the server has seen it go
+            await house.gateway.sessions.load()
+            await asyncio.sleep(0.01)
     mine, theirs = [(await house.call("GET", "/api/status", key=key)).body for key in (ALPHA, BETA)]
     assert (mine["state"], mine["connected"], theirs["state"]) == ("disconnected", False, "unpaired")
     assert "gone" in mine["reason"]
