@@ -52,6 +52,7 @@ class Proxy:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer), name="sandbox: tunnel")
         self._tunnels.add(task)
         task.add_done_callback(self._tunnels.discard)
+        task.add_done_callback(lambda _: writer.close())  # also when it was cancelled before its first step
 
     async def _serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         try:
@@ -75,6 +76,7 @@ class Proxy:
             ]
             await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            inner_writer.close()  # first, as a cancellation may end the waiting below
             for pump in pumps:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)

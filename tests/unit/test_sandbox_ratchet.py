@@ -36,7 +36,7 @@ def test_a_session_begins(with_once: bool) -> None:
     assert alice.encrypt(b"more")[0] == "msg"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.tuples(st.booleans(), st.binary(max_size=40)), max_size=25))
 def test_any_conversation(lines: list[tuple[bool, bytes]]) -> None:
     """Who writes when makes no difference."""
@@ -47,7 +47,7 @@ def test_any_conversation(lines: list[tuple[bool, bytes]]) -> None:
         assert receiver.decrypt(FirstMessage.read(data).inner if kind == "pkmsg" else data) == text
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.permutations(range(8)))
 def test_any_order(order: list[int]) -> None:
     """Messages are read in whatever order they come, also when the conversation turned in between, and each once."""
@@ -62,7 +62,7 @@ def test_any_order(order: list[int]) -> None:
             bob.decrypt(data)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.integers(1, 40), st.integers(1, 255))
 def test_a_forgery_changes_nothing(at: int, change: int) -> None:
     """A message with one byte changed is refused, the session is as it was, and the true message is still read."""

@@ -41,7 +41,7 @@ def test_protobuf_is_the_format_of_the_specification() -> None:
     assert protobuf.encode({1: None, 4: ["a", b"b"]}) == b"\x22\1a\x22\1b"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.dictionaries(st.integers(1, 2000), st.integers(0, 2**63) | st.binary(max_size=300), max_size=8))
 def test_protobuf_round_trip(fields: dict[int, int | bytes]) -> None:
     """What is written is read again."""
@@ -49,7 +49,7 @@ def test_protobuf_round_trip(fields: dict[int, int | bytes]) -> None:
     assert {field: values[0] for field, values in read.fields.items()} == fields
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.binary(max_size=60))
 def test_protobuf_refuses_by_name(data: bytes) -> None:
     """Arbitrary bytes are a message or Malformed, and nothing else."""
@@ -71,7 +71,7 @@ def test_protobuf_missing_fields() -> None:
 
 
 # -- binary XML --------------------------------------------------------------------------------------------------------
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(nodes)
 def test_a_node_comes_back(node: Node) -> None:
     """Tag, attributes, addresses and content survive, with word tables and without."""
@@ -79,7 +79,7 @@ def test_a_node_comes_back(node: Node) -> None:
         assert codec.decode(codec.encode(node)) == node
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.binary(max_size=80))
 def test_bytes_that_are_no_node(data: bytes) -> None:
     """Arbitrary bytes are a node or Malformed."""
@@ -187,7 +187,7 @@ def test_the_root_is_the_same_in_every_run() -> None:
 
 
 # -- keys --------------------------------------------------------------------------------------------------------------
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(st.binary(max_size=100))
 def test_signatures(message: bytes) -> None:
     """A signature holds for its key and message only."""
