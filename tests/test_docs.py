@@ -18,7 +18,7 @@ from core.hooks.inspection import HOOKS, hook_arguments
 from core.hooks.options import option_types
 from core.hooks.registry import Plugins
 from core.model import AuthRequest, SessionChange, StatusChange
-from core.settings import DatabaseSettings, KeySettings, ServerSettings, TenantSettings, load_settings
+from core.settings import DatabaseSettings, KeySettings, ServerSettings, SessionSettings, TenantSettings, load_settings
 from tests.plugin_kit import NOON, StoppedClock, compile_hooks, gateway_for, incoming, outgoing
 
 ROOT = Path(__file__).parents[1]
@@ -259,7 +259,8 @@ def test_every_key_of_the_service_has_its_row() -> None:
     """With its default; and no row speaks of a key that is not there."""
     found = rows("service.yaml")
     expected = {"plugins_dir": "none", "defaults": "see below"}
-    for section, cls in {"server": ServerSettings, "database": DatabaseSettings, "keys": KeySettings}.items():
+    sections = {"server": ServerSettings, "database": DatabaseSettings, "keys": KeySettings, "sessions": SessionSettings}
+    for section, cls in sections.items():
         expected |= {f"{section}.{field.name}": shown(default_of(field)) for field in dataclasses.fields(cls)}
     assert {key: row[1] for key, row in found.items()} == expected
     assert found["keys.store"][0] == "`digest` or `plain`"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.plugin_kit import incoming
-from tests.service.conftest import ALPHA, NUMBER, SLOW
+from tests.service.conftest import ALPHA, BETA, NUMBER, SLOW
+from tests.service.fake_sessions import fake_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -24,12 +25,22 @@ EXAMPLES = {name: json.loads(text) for name, text in re.findall(r"^```json (\S+)
 REFUSALS = (
     r"(?:Refused|BadRequest|Unauthorized|Forbidden|NotFound|Conflict|TooLarge|WrongContentType|Unprocessable|OverLimit)"
     r'\(\s*"(\w+)"',
-    r'_refuse\(\s*"(\w+)"',
+    r'_refuse\((?:command, )?\s*"(\w+)"',
     r'Problem\(\s*(?:\d+|status), "(\w+)"',
     r'\d+: \("(\w+)", "',
     r'(?:code = |else )"(field_\w+)"',
 )
 """How the sources write a code."""
+
+
+async def pairing_answers(house: House) -> dict[str, Any]:
+    """The answers about linking a phone, which only a tenant of WhatsApp gets."""
+    async with fake_sessions(house.database_url):
+        return {
+            "qr": (await house.call("GET", "/api/qr", key=BETA)).body,
+            "pair-link": (await house.call("POST", "/api/pair-link", key=BETA)).body,
+            "pair-code": (await house.call("POST", "/api/pair-code", key=BETA, json={"number": NUMBER})).body,
+        }
 
 
 async def answers(house: House) -> dict[str, Any]:
@@ -42,6 +53,7 @@ async def answers(house: House) -> dict[str, Any]:
     await house.gateway.opt_outs.add(ALPHA, incoming(tenant=ALPHA, sender=NUMBER, chat=NUMBER, content="STOP"))
     listed = await house.call("POST", "/api/whitelist", json={"number": "62811111111"})
     return {
+        **await pairing_answers(house),
         "send-message": sent.body,
         "dry-run": (await house.send(params={"dry_run": "1"})).body,
         "message": story.body,
@@ -67,7 +79,7 @@ def shape(value: Any) -> Any:
 @pytest.fixture
 async def told(open_house: Callable[..., Awaitable[House]]) -> dict[str, Any]:
     """The answers of a gateway with the four built-in plugins."""
-    return await answers(await open_house(alpha={"plugins": SLOW}))
+    return await answers(await open_house(alpha={"plugins": SLOW}, beta={"transport": "whatsapp"}))
 
 
 async def test_examples(told: dict[str, Any]) -> None:
@@ -82,7 +94,7 @@ async def test_examples(told: dict[str, Any]) -> None:
 
 def test_codes() -> None:
     """Every code that the program answers with stands in the table, and the table names no other."""
-    folders = [ROOT / "core" / "web", ROOT / "core" / "paths"]
+    folders = [ROOT / "core" / "web", ROOT / "core" / "paths", ROOT / "core" / "sessions"]
     files = [*(file for folder in folders for file in folder.glob("*.py")), ROOT / "core" / "jid.py"]
     text = "".join(file.read_text("utf-8") for file in [*files, ROOT / "plugins" / "api_key.py"])
     used = {code for pattern in REFUSALS for code in re.findall(pattern, text)}

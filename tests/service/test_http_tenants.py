@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from core.web import make_app
+from core.web import make_app, qr
 from tests.plugin_kit import incoming
 from tests.service.conftest import ALPHA, BETA, NUMBER, SLOW
+from tests.service.fake_sessions import fake_sessions
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from tests.service.conftest import Answer, House
 
+GAMMA = "gamma"
 NOBODYS = "/api/messages/01970000-0000-7000-8000-000000000000"
 DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 
@@ -62,6 +65,45 @@ async def get_status(house: House) -> None:
     theirs = await house.call("GET", "/api/status", key=BETA)
     assert (mine.body["tenant"], mine.body["transport"], mine.body["state"]) == (ALPHA, "dry_run", "connected")
     assert (theirs.body["tenant"], theirs.body["transport"], theirs.body["connected"]) == (BETA, "whatsapp", False)
+
+
+async def pairing(house: House) -> None:
+    """What one tenant is shown to link a phone is its own: each has another code, and another tenant's link, beside
+    one's own key, shows that tenant and nothing of one's own."""
+    async with fake_sessions(house.database_url) as phones:
+        mine, theirs = await house.call("GET", "/api/qr", key=GAMMA), await house.call("GET", "/api/qr", key=BETA)
+        assert (mine.body["tenant"], mine.body["qr"]) == (GAMMA, phones.shown[GAMMA].qr)
+        assert (theirs.body["tenant"], theirs.body["qr"]) == (BETA, phones.shown[BETA].qr)
+        pictures = [await house.call("GET", "/api/qr/image", key=key) for key in (GAMMA, BETA)]
+        assert [p.raw for p in pictures] == [qr.png(phones.shown[key].qr or "") for key in (GAMMA, BETA)]
+        link = (await house.call("POST", "/api/pair-link", key=BETA)).body["url"].removeprefix(house.url)
+        assert (await house.call("GET", link, key=GAMMA)).status == 200
+        shown = await house.call("GET", link.replace("/page", ""), key=GAMMA)
+        assert shown.body == theirs.body
+
+
+async def pair_code(house: House) -> None:
+    """A code that one tenant asks for is not shown to another."""
+    async with fake_sessions(house.database_url) as phones:
+        await house.call("GET", "/api/qr", key=BETA)
+        assert (await house.call("POST", "/api/pair-code", key=GAMMA, json={"number": NUMBER})).body["code"]
+        assert (await house.call("GET", "/api/qr", key=BETA)).body["code"] is None
+        assert [command.tenant for command in phones.asked] == [BETA, GAMMA]
+
+
+async def ends(house: House) -> None:
+    """Logging out and reconnecting reach the own session and no other."""
+    async with fake_sessions(house.database_url) as phones:
+        for tenant, phone in ((BETA, "6281200000001"), (GAMMA, "6281200000002")):
+            await phones.connects(tenant, phone)
+        async with asyncio.timeout(60):
+            while (await house.call("GET", "/api/status", key=GAMMA)).body["state"] != "connected":
+                await asyncio.sleep(0.01)
+        assert (await house.call("POST", "/api/reconnect", key=GAMMA)).status == 200
+        assert (await house.call("POST", "/api/logout", key=GAMMA)).body["phone"] is None
+        theirs = (await house.call("GET", "/api/status", key=BETA)).body
+        assert (theirs["state"], theirs["phone"]) == ("connected", "6281200000001")
+        assert {command.tenant for command in phones.asked} == {GAMMA}
 
 
 async def get_whitelist(house: House) -> None:
@@ -116,6 +158,13 @@ CROSSINGS: dict[tuple[str, str], Callable[[House], Awaitable[None]]] = {
     ("GET", "/api/messages/{id}"): get_message,
     ("DELETE", "/api/messages/{id}"): delete_message,
     ("GET", "/api/status"): get_status,
+    ("POST", "/api/logout"): ends,
+    ("POST", "/api/reconnect"): ends,
+    ("GET", "/api/qr"): pairing,
+    ("GET", "/api/qr/image"): pairing,
+    ("GET", "/api/qr/page"): pairing,
+    ("POST", "/api/pair-link"): pairing,
+    ("POST", "/api/pair-code"): pair_code,
     ("GET", "/api/whitelist"): get_whitelist,
     ("POST", "/api/whitelist"): post_whitelist,
     ("DELETE", "/api/whitelist"): delete_whitelist,
@@ -133,7 +182,9 @@ async def test_tenants_are_apart(open_house: Callable[..., Awaitable[House]], ro
     more.)"""
     plugins = {**SLOW, "opt_out": {}}
     beta = {"plugins": plugins, "transport": "whatsapp"}
-    await CROSSINGS[route](await open_house(alpha={"plugins": plugins}, beta=beta))
+    house = await open_house(alpha={"plugins": plugins}, beta=beta, gamma=beta)
+    await house.add_tenant(GAMMA)
+    await CROSSINGS[route](house)
 
 
 async def test_every_route_is_tried_and_described(house: House) -> None:
