@@ -86,7 +86,7 @@ class Door:
         change = StatusChange(
             tenant=message.tenant, message_id=message.id, to=message.to, status="sent", at=datetime.now(UTC)
         )
-        assert await self.store.record(change, wa_id="WA") is not None
+        assert await self.store.record(change, self.processes, wa_id="WA") is not None
 
     async def counted(self, to: str = "628111", tenant: str = "shop") -> int:
         """The sum over all days."""

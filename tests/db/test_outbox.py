@@ -242,7 +242,7 @@ async def test_what_failed_before_it_left_returns_its_count_and_what_may_have_le
         change = StatusChange(
             tenant="shop", message_id=message.id, to=message.to, status=status, at=datetime.now(UTC), cause="why"
         )
-        assert await door.store.record(change, gives_back=gives_back) is not None
+        assert await door.store.record(change, door.processes, gives_back=gives_back) is not None
         assert await door.counted() == left
 
 
@@ -300,8 +300,8 @@ async def test_removing_a_tenant_deletes_key_whitelist_and_login_and_keeps_messa
 
 
 async def test_books_are_right_after_any_history(door: Door) -> None:
-    """1,000 random admissions, claims, records, cancellations, expiries and withdrawals: lines and counters are what
-    the rows say."""
+    """1,000 random admissions, claims, records, put-backs, cancellations, expiries and withdrawals: lines and counters
+    are what the rows say."""
     rng = random.Random(11)
     in_flight: list[Outgoing] = []
     known: list[str] = []
@@ -320,14 +320,17 @@ async def test_books_are_right_after_any_history(door: Door) -> None:
         ]
         known += [o.message_id for o in await door.admit(*batch) if o.outcome == "queued"]
         if message := await door.claim():
-            in_flight.append(message)
+            if rng.random() < 0.2:
+                await door.store.requeue(message.id, door.processes, "not_connected")
+            else:
+                in_flight.append(message)
         if in_flight and rng.random() < 0.7:
             message = in_flight.pop(rng.randrange(len(in_flight)))
             status = rng.choice(["sent", "failed", "unknown"])
             change = StatusChange(
                 tenant="shop", message_id=message.id, to=message.to, status=status, at=datetime.now(UTC)
             )
-            await door.store.record(change, gives_back=status == "failed")
+            await door.store.record(change, door.processes, gives_back=status == "failed")
         if known and rng.random() < 0.3:
             await door.store.cancel("shop", rng.choice(known))
         if known and rng.random() < 0.1:
@@ -336,6 +339,35 @@ async def test_books_are_right_after_any_history(door: Door) -> None:
             await door.store.expire()
     await door.check_books()
     assert set(await door.statuses()) >= {"queued", "sent", "failed", "cancelled", "expired"}
+
+
+async def test_a_message_that_did_not_leave_goes_first_again_and_only_its_holder_can_put_it_back(door: Door) -> None:
+    """It stands where it stood, in front of a later one to the same recipient, and its history tells why."""
+    first, _ = [o.message_id for o in await door.admit(candidate("628111"), candidate("628111"))]
+    claimed = await door.claim()
+    assert claimed is not None
+    await door.store.requeue(claimed.id, door.processes + 1, "not mine")
+    assert await door.claim() is None
+    await door.store.requeue(claimed.id, door.processes - 1, "not_connected")
+    await door.check_books()
+    again = await door.claim()
+    assert again is not None
+    assert (claimed.id, again.id) == (first, first)
+    stored = await door.store.message("shop", first)
+    assert stored is not None
+    told = [(event["status"], event.get("cause")) for event in stored.history[1:]]
+    assert told == [("sending", None), ("queued", "not_connected"), ("sending", None)]
+
+
+async def test_who_waits_for_the_gap_alone_is_named(door: Door) -> None:
+    """So that the recipient may see typing; nobody is named while nothing is due."""
+    await door.admit(candidate("628111", gap=30), candidate("628222", gap=30))
+    message = await door.claim()
+    assert message is not None
+    await door.sent(message)
+    wait = await door.store.claim("shop", 99)
+    assert isinstance(wait, Wait)
+    assert wait.to == "628222"
 
 
 async def incoming(door: Door, tenant: str, *ids: str) -> None:
