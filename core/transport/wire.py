@@ -99,8 +99,9 @@ class StreamFailed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The library's own loop of this client is over though nobody closed it: nothing will be heard any more. Open the
-    session anew. `reason` is the library's text."""
+    """The library's own loop of this client is over though nobody closed it: it met something of WhatsApp's that it
+    cannot encode (a receipt of an unknown type, a ban with an unknown code). Nothing will be heard any more, and the
+    socket is left: close the client and open the session anew. `reason` is the library's text."""
 
     reason: str
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
@@ -82,10 +83,8 @@ class ClientProcess:
             return [e for e in self.events if e["event"] == kind and e["tenant"] == tenant][skip:]
 
         async with self._news:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._news.wait_for(lambda: found() or self.over), PATIENCE)
-            except TimeoutError:
-                pass
         told = [(e["tenant"], e["event"]) for e in self.events]
         assert found(), f"no {kind} of {tenant}; there was {told}\n{self.logged()}"
         return found()[0]

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import logging
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,17 @@ from core.transport.whatsapp.intake import Intake
 from core.transport.whatsapp.library import Library
 from core.transport.whatsapp.messages import address, text_message
 from core.transport.whatsapp.translate import device_jid, translate
-from core.transport.wire import ClientOutdated, Ended, Identity, PairingFailed, QrShown
+from core.transport.wire import (
+    ClientOutdated,
+    Ended,
+    Identity,
+    LoginRefused,
+    Paired,
+    PairingFailed,
+    QrShown,
+    Received,
+    TemporaryBan,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -44,6 +55,11 @@ _PAIRING_OVER = {
     "err-client-outdated": "client_outdated",
     "err-unexpected-state": "login_refused",
     "passkey-request": "passkey_required",
+}
+# Fields that neonize requires, and leaves unset for codes of WhatsApp's that it does not know.
+_NOT_ENCODED: dict[str, Event] = {
+    "TemporaryBan.Code": TemporaryBan(code=None, expires_at=None),
+    "ConnectFailure.Reason": LoginRefused(code=None),
 }
 _open_keys: set[str] = set()
 _numbers = itertools.count(1)
@@ -82,9 +98,11 @@ class Client:
         self._key = device.partition("@")[0] if device else f"new-{tenant}-{next(_numbers)}"
         self._library: Library | None = None
         self._task: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Future[None] | None = None
         self._taken = asyncio.get_running_loop().create_future()
         self._closing = False
         self._has_device = device is not None
+        self._number = device.partition(":")[0] if device else None
         self._codes = 0
 
     async def open(self, timeout: float = 60) -> None:
@@ -248,7 +266,15 @@ class Client:
         # 0 is the first callback, and comes only once there is a device.
         self._has_device = True
         if code and (event := translate(code, raw, self._clock.now())) is not None:
-            self._intake.put(event)
+            self._intake.put(self._with_own_number(event))
+
+    def _with_own_number(self, event: Event) -> Event:
+        """What another device of this account sent comes under its lid alone, but we know whose it is."""
+        if isinstance(event, Paired):
+            self._number = event.jid.partition(":")[0]
+        if isinstance(event, Received) and event.from_me and self._number:
+            return replace(event, sender=self._number, phone=self._number)
+        return event
 
     def _on_qr(self, text: str) -> None:
         self._note_taken()
@@ -274,7 +300,13 @@ class Client:
             self._taken.set_result(None)
 
     def _on_ended(self, task: asyncio.Task[None]) -> None:
-        """In the loop: the library's own loop is over. Also retrieves its exception."""
+        """In the loop: the library's own loop is over, because it could not encode an event. Its socket lives on and
+        would acknowledge messages that nobody will ever see, so it is disconnected at once."""
         failure = None if task.cancelled() else task.exception()
-        if self._taken.done() and not self._closing:
-            self._intake.put_now(Ended(str(failure or "the library ended")))
+        if not self._taken.done() or self._closing or self._library is None:
+            return
+        reason = str(failure or "the library ended")
+        for event in (event for unset, event in _NOT_ENCODED.items() if unset in reason):
+            self._intake.put_now(event)
+        self._intake.put_now(Ended(reason))
+        self._leaving = asyncio.ensure_future(self._library.disconnect())

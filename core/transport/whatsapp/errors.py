@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from core.errors import OpenFailed, SendFailed
 
-LONGEST_DETAIL = 200
+LONGEST_DETAIL = 300
 
 
 @dataclass(frozen=True, slots=True)

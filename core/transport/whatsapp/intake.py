@@ -95,6 +95,9 @@ class Intake:
             answer = self._on_event(event)
             if inspect.isawaitable(answer):
                 await answer
+        except asyncio.CancelledError:
+            self._drop(event)
+            raise
         except Exception:
             log.exception(
                 "%s: %s was not handled",
@@ -106,7 +109,7 @@ class Intake:
     def _drop(self, event: Event) -> None:
         self.dropped += 1
         log.warning(
-            "%s: %s came after the session was closed and is dropped",
+            "%s: %s was not handled before the session was closed, and is dropped",
             self._tenant,
             type(event).__name__,
             extra={"action": "whatsapp_event_dropped", "tenant": self._tenant},
