@@ -259,7 +259,12 @@ def test_every_key_of_the_service_has_its_row() -> None:
     """With its default; and no row speaks of a key that is not there."""
     found = rows("service.yaml")
     expected = {"plugins_dir": "none", "defaults": "see below"}
-    sections = {"server": ServerSettings, "database": DatabaseSettings, "keys": KeySettings, "sessions": SessionSettings}
+    sections = {
+        "server": ServerSettings,
+        "database": DatabaseSettings,
+        "keys": KeySettings,
+        "sessions": SessionSettings,
+    }
     for section, cls in sections.items():
         expected |= {f"{section}.{field.name}": shown(default_of(field)) for field in dataclasses.fields(cls)}
     assert {key: row[1] for key, row in found.items()} == expected
