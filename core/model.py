@@ -89,7 +89,8 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
-    """One message from WhatsApp. `chat` is where a reply goes (a person or a group), `sender` the person; `backlog` is
+    """One message from WhatsApp. `chat` is where a reply goes (a person or a group), `sender` the person; `reply_to` is
+    the WhatsApp id of the message that it quotes, and `mentions` the people it mentions, by recipient key; `backlog` is
     true when it was older than two minutes on arrival."""
 
     id: str
@@ -102,6 +103,8 @@ class Incoming:
     lid: str | None = None
     push_name: str = ""
     kind: Kind = "text"
+    reply_to: str | None = None
+    mentions: tuple[str, ...] = ()
     backlog: bool = False
 
     def reply(

@@ -187,7 +187,8 @@ class Store:
 
     async def add_incoming(self, m: Incoming) -> bool:
         """Keep an incoming message before anybody sees it, and wake the gateways; False when it is there already."""
-        parameters = (m.tenant, m.id, m.chat, m.sender, m.phone, m.lid, m.push_name, m.kind, m.content, m.at, m.backlog)
+        said = (m.push_name, m.kind, m.content, m.at, m.backlog, m.reply_to, list(m.mentions))
+        parameters = (m.tenant, m.id, m.chat, m.sender, m.phone, m.lid, *said)
         return bool(await self._db.fetch(load("incoming_add"), parameters))
 
     async def claim_incoming(self, process: int, in_hand: Sequence[int], most: int) -> list[tuple[int, Incoming]]:
@@ -280,7 +281,7 @@ def _changes(rows: list[Row], status: Status, cause: str) -> list[StatusChange]:
 
 
 def _incoming(row: Row) -> Incoming:
-    _, tenant, message_id, chat, sender, phone, lid, push_name, kind, content, at, backlog = row
+    _, tenant, message_id, chat, sender, phone, lid, push_name, kind, content, at, backlog, reply_to, mentions = row
     return Incoming(
         tenant=tenant,
         id=message_id,
@@ -292,5 +293,7 @@ def _incoming(row: Row) -> Incoming:
         kind=kind,
         content=content,
         at=at,
+        reply_to=reply_to,
+        mentions=tuple(mentions),
         backlog=backlog,
     )

@@ -43,6 +43,9 @@ about what is next, and asking each time would cost as much as admission itself.
 TYPING = 4.0
 """Seconds for which the recipient sees a paced message being written, at most."""
 
+GLIMPSE = 0.3
+"""Seconds before a message is due from which on typing is not begun any more: it might arrive after the message."""
+
 _RETRY = 0.2
 
 
@@ -114,8 +117,9 @@ class Sender:
                     case Claimed(message):
                         await self._send(message)
                     case Wait(seconds, to):
-                        await self._clock.sleep(min(seconds, REST))
-                        await self._wait(news, self._until_typing(tenant, to, seconds))
+                        rest = min(seconds, REST)
+                        await self._clock.sleep(rest)
+                        await self._wait(news, self._until_typing(tenant, to, seconds - rest))
                     case None if not news.is_set():
                         return
         except Exception:
@@ -125,14 +129,18 @@ class Sender:
 
     def _until_typing(self, tenant: str, to: str | None, seconds: float) -> float:
         """How long to wait. The last `TYPING` seconds before a message is due, its recipient sees it being written."""
-        if to is None or seconds > TYPING:
-            return min(seconds - TYPING if to and seconds > 2 * TYPING else seconds, LONGEST_WAIT)
-        if (transport := self._transport_of(tenant)) and self._typed.get(tenant) != to:
+        if to is not None and seconds > TYPING:
+            return min(seconds - TYPING, LONGEST_WAIT)
+        if to is not None and seconds >= GLIMPSE and self._typed.get(tenant) != to:
             self._typed[tenant] = to
+            self._type(tenant, to)
+        return min(seconds, LONGEST_WAIT)
+
+    def _type(self, tenant: str, to: str) -> None:
+        if transport := self._transport_of(tenant):
             task = asyncio.create_task(transport.typing(tenant, to), name=f"typing {tenant}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return seconds
 
     async def _claim(self, tenant: str) -> Claimed | Wait | None:
         if self._transport_of(tenant) is None:

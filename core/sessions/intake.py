@@ -48,6 +48,8 @@ class Intake:
             phone=received.phone,
             lid=received.lid,
             push_name=received.push_name.replace("\0", ""),
+            reply_to=received.reply_to.replace("\0", "") if received.reply_to else None,
+            mentions=tuple(who.replace("\0", "") for who in received.mentions),
             backlog=self._clock.now() - received.at > OLD_NEWS,
         )
         while True:
