@@ -13,6 +13,7 @@ import json
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,43 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from core.errors import OpenFailed, SendFailed
 from core.transport.whatsapp.process import attach, capture_stdout, prepare_process
+
+
+class Watched:
+    """The library's functions, and in `overlaps` every one that began while a connect had not yet had its first
+    callback, or while a stop was under way: there Go may abort, seldom and at random."""
+
+    def __init__(self) -> None:
+        from core.transport.whatsapp import client, library
+
+        self.functions, library.gocode = library.gocode, self
+        self.lock = threading.Lock()
+        self.alone: dict[bytes, str] = {}
+        self.overlaps: list[str] = []
+        taken = client.Client._note_taken
+
+        def note_taken(it: Any) -> None:
+            self.alone.pop(it._key.encode(), None)
+            taken(it)
+
+        client.Client._note_taken = note_taken  # type: ignore[method-assign]
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(self.functions, name)
+
+        def call(*args: Any) -> Any:
+            key = args[1] if name == "Neonize" else args[0]
+            with self.lock:
+                self.overlaps += [f"{name} of {key!r} during {what} of {who!r}" for who, what in self.alone.items()]
+                if name in ("Neonize", "Stop"):
+                    self.alone[key] = name
+            try:
+                return function(*args)
+            finally:
+                if name in ("Neonize", "Stop"):
+                    self.alone.pop(key, None)
+
+        return call
 
 
 class Process:
@@ -33,6 +71,7 @@ class Process:
         self.clients: dict[str, Any] = {}
         self.running = asyncio.Event()
         self.running.set()
+        self.watched = Watched()
 
     def say(self, line: dict[str, Any]) -> None:
         os.write(self.out, json.dumps(line, default=str).encode() + b"\n")
@@ -82,6 +121,9 @@ class Process:
 
     async def do_go_on(self, _: str) -> None:
         self.running.set()
+
+    async def do_overlaps(self, _: str) -> list[str]:
+        return self.watched.overlaps
 
     async def do_tick(self, _: str) -> None:
         """Answers at once when the loop is not blocked."""
