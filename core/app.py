@@ -116,7 +116,14 @@ class Gateway:
         self.supervisor = Supervisor(
             SessionStore(database),
             self.clock,
-            starter(PROGRAM, database.url, self.process, self.clock, loopback),
+            starter(
+                PROGRAM,
+                database.url,
+                self.clock,
+                loopback,
+                timelock_pause=settings.sessions.timelock_pause,
+                stuck_after=settings.sessions.stuck_after,
+            ),
             is_whatsapp=lambda tenant: self.settings.tenant(tenant).transport == "whatsapp",
             process=self.process,
             per_process=settings.sessions.per_process,
@@ -152,7 +159,9 @@ class Gateway:
             for name in await migrate(database):
                 log.info("schema: %s applied", name, extra={"action": "database.migrated"})
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as http:
-                yield cls(settings, plugins, database, http, loopback)
+                gateway = cls(settings, plugins, database, http, loopback)
+                await gateway.sessions.load()
+                yield gateway
         finally:
             await database.close()
 

@@ -94,12 +94,12 @@ def test_nobody_is_there_to_send(cli: CommandLine) -> None:
     assert (waited.status, waited.answer["status"]) == (1, "queued")
 
 
-def test_whatsapp_is_not_here_yet(cli: CommandLine) -> None:
-    """A tenant of transport whatsapp is told that its message waits, and why."""
+def test_a_tenant_without_a_linked_number_is_told_so(cli: CommandLine) -> None:
+    """Its message waits, and it is told why and what to do."""
     cli("tenant", "add", "bank")
     done = cli("send", "bank", "081234567890", "hi")
     assert done.status == 0
-    assert "WhatsApp is unpaired: this version sends through transport: dry_run only" in done.err
+    assert "WhatsApp is unpaired: no WhatsApp number is linked yet: pair it" in done.err
 
 
 def test_nobody_is_there_to_show(cli: CommandLine) -> None:
