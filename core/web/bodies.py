@@ -101,8 +101,11 @@ NUMBER: Bodies[NumberBody] = Bodies(msgspec.json.Decoder(NumberBody), msgspec.js
 
 
 async def _all_of(request: web.Request) -> bytes:
-    if request.content.is_eof():
-        return await request.read()
+    if request.content.is_eof():  # it came together with its header, as most do
+        raw = request.content.read_nowait()
+        if len(raw) > LARGEST:
+            raise TooLarge("body_too_large", "a body has at most 2 MiB")
+        return raw
     try:
         async with asyncio.timeout(PATIENCE):
             return await request.read()
