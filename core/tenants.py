@@ -1,6 +1,6 @@
 """The tenants as this process knows them: digests of keys, settings, compiled hooks.
 
-Invariant: `_digests` is trusted only while the listener hears of changes; otherwise every look-up asks the table.
+Invariant: `_callers` is trusted only while the listener hears of changes; otherwise every look-up asks the table.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Tenants:
         self._hears = hears
         self._store, self._settings, self._plugins = store, settings, plugins
         self._gateway_for, self._clock = gateway_for, clock
-        self._digests: dict[str, str] = {}
+        self._callers: dict[str, Principal] = {}
         self._trusted, self._changes = False, 0
         self._hooks: dict[str, Hooks] = {}
         self.service_hooks = plugins.compile_service(gateway_for, clock, settings)
@@ -58,7 +58,8 @@ class Tenants:
         while True:
             seen, digests = self._changes, await self._store.keys()
             if seen == self._changes:
-                self._digests, self._trusted = digests, True
+                self._callers = {digest: _caller(tenant, digest) for digest, tenant in digests.items()}
+                self._trusted = True
                 return
 
     def distrust(self) -> None:
@@ -69,10 +70,10 @@ class Tenants:
     async def find_key(self, api_key: str) -> Principal | None:
         """Whose key this is. Asks the table when the snapshot does not know, or may not be trusted."""
         digest = key_digest(api_key)
-        tenant = self._digests.get(digest) if self._trusted and self._hears() else None
-        if tenant is None:
-            tenant = await self._store.tenant_of_key(digest)
-        return Principal(tenant=tenant, name=tenant, key=digest) if tenant else None
+        if self._trusted and self._hears() and (caller := self._callers.get(digest)):
+            return caller
+        tenant = await self._store.tenant_of_key(digest)
+        return _caller(tenant, digest) if tenant else None
 
     async def is_valid(self, tenant: str, key: str | None) -> bool:
         """Whether the tenant exists and `key` (a digest, or None: authenticated otherwise) is its key, by the table
@@ -93,3 +94,7 @@ class Tenants:
             hooks = self._plugins.compile_tenant(tenant, settings, file, self._gateway_for, self._clock)
             self._hooks[tenant] = hooks
         return hooks
+
+
+def _caller(tenant: str, digest: str) -> Principal:
+    return Principal(tenant=tenant, name=tenant, key=digest)

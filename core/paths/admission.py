@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from core.clock import Clock
-    from core.decisions import Verdict
+    from core.decisions import Decision, Verdict
     from core.hooks.dispatch import Hooks
     from core.model import Priority, Status
     from core.outbox import Outcome, Usage
@@ -48,6 +48,7 @@ REPLY_LIMIT = Quota(20, name="reply_guard", period="minute")
 """Two bots must not talk for ever."""
 
 _CORE = "core"
+_NOTHING_SAID: tuple[list[tuple[str, Decision]], Verdict] = [], merge(())
 _DENIED_TOO = Deny("denied", "refused like the equal request that came with it")
 
 
@@ -117,6 +118,7 @@ class Admission:
         self._store, self._tenants, self._batcher, self._clock = store, tenants, batcher, clock
         self._expectable, self._on_admitted = expectable, on_admitted
         self._previous: dict[str, Outgoing] = {}
+        self._verdicts: dict[str, tuple[list[tuple[str, Decision]], Verdict]] = {}
 
     async def send(self, tenant: str, key: str | None, request: SendRequest) -> Admitted:
         """Store the message, or find it stored. `key`: the caller's key digest, checked again in the same round trip.
@@ -169,12 +171,17 @@ class Admission:
         )
 
     async def _verdict(self, hooks: Hooks, settings: TenantSettings, message: Outgoing) -> Verdict:
-        said = [Said(plugin, decision) for plugin, decision in await hooks.collect("admit", message=message)]
+        found = await hooks.collect("admit", message=message)
         if message.answers is not None:
-            said.append(Said(_CORE, REPLY_LIMIT))
+            found.append((_CORE, REPLY_LIMIT))
             if settings.replies == "exempt":
-                said.append(Said(_CORE, Exempt(("daily_limit", "delay"), when=Listed.REPLY)))
-        return merge(said)
+                found.append((_CORE, Exempt(("daily_limit", "delay"), when=Listed.REPLY)))
+        # Most of a tenant's messages hear the same: comparing costs a fraction of merging, also of a cached merge.
+        before, verdict = self._verdicts.get(message.tenant, _NOTHING_SAID)
+        if found != before:
+            verdict = merge(Said(plugin, decision) for plugin, decision in found)
+            self._verdicts[message.tenant] = found, verdict
+        return verdict
 
     async def _gaps(self, hooks: Hooks, message: Outgoing) -> tuple[tuple[str, int], ...]:
         """What each plugin asks to leave before this message, in ms. It is asked at admission and not at sending,
