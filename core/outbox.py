@@ -1,9 +1,14 @@
-"""What the database tells of outgoing messages: decided, claimed, looked up."""
+"""What the database tells of outgoing messages: decided, claimed, looked up.
+
+What is made for every request is a frozen msgspec Struct: a frozen dataclass takes several times as long to make.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -11,8 +16,7 @@ if TYPE_CHECKING:
     from core.model import Outgoing, Priority, Status
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """How much of a quota is used; `used` includes the message it is told with, when that was queued."""
 
     name: str
@@ -21,8 +25,7 @@ class Usage:
     resets_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What admission decided. `quota` is the daily limit, or with `over` the quota that was used up; `denied` tells
     which of the verdict's `denied_when` holds, counted from 1."""
 

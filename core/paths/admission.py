@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -52,8 +52,7 @@ _NOTHING_SAID: tuple[list[tuple[str, Decision]], Verdict] = [], merge(())
 _DENIED_TOO = Deny("denied", "refused like the equal request that came with it")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendRequest:
+class SendRequest(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What somebody wants sent. `number` as people write it; `expires_in` seconds; `answers`: a bot replies to that
     incoming message; `author`: the plugin that sends it; `id`: given where the same request may come twice by
     design."""
@@ -72,8 +71,7 @@ class SendRequest:
     id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
+class Admitted(msgspec.Struct, frozen=True, gc=False):
     """A stored message. `replayed`: an earlier request with the same key stored it."""
 
     id: str
@@ -132,7 +130,7 @@ class Admission:
 
     async def preview(self, tenant: str, key: str | None, request: SendRequest) -> Preview:
         """What `send` would do with the request; nothing stays. Raises as `send` does for what is not policy."""
-        candidate = await self._decide(tenant, key, replace(request, client_ref=None))
+        candidate = await self._decide(tenant, key, msgspec.structs.replace(request, client_ref=None))
         [outcome] = await self._store.preview(encode([candidate]))
         refusal: Forbidden | OverLimit | None = None
         if candidate.verdict.deny is not None:

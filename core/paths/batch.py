@@ -6,7 +6,6 @@ batch (credentials, recipients, counters, explanations) is sent once and referre
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date, datetime
 from functools import lru_cache, reduce
 from operator import or_
@@ -29,8 +28,7 @@ DAILY = "daily_limit"
 """The quota of this name, per recipient and day, counts in the seed's table daily_limits."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
+class Candidate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A message with all that admission needs to know. `gaps` are (plugin, milliseconds); `key` is the digest to check
     again; `at` is when it came; `fingerprint` is there when the message has a client_ref."""
 

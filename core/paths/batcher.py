@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from core.errors import DatabaseUnavailable, StatementRejected, Unavailable
 from core.paths.batch import encode
@@ -87,7 +89,7 @@ class Batcher:
         if shared := self._shared.get(key):
             if (shared.fingerprint, shared.key) == (candidate.fingerprint, candidate.key):
                 outcome = await asyncio.shield(shared.outcome)
-                return replace(outcome, outcome="replayed") if outcome.outcome == "queued" else outcome
+                return structs.replace(outcome, outcome="replayed") if outcome.outcome == "queued" else outcome
             await asyncio.wait([shared.outcome])
         future = self._enqueue(candidate)
         self._shared[key] = mine = _Shared(candidate.fingerprint, candidate.key, future)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec import structs
 
 from core.decisions import Deny, Listed, Quota
 from core.paths.batch import encode
@@ -106,7 +106,7 @@ async def test_what_was_queued_is_cancelled_and_gives_back_what_it_counted(door:
     await door.store.add_tenant("bank", key)
     tomorrow = datetime.now(UTC) + timedelta(days=1)
     mine = [wary(), wary(LID), wary(send_at=tomorrow, lifetime=2 * 86400)]
-    others = [candidate(PHONE), wary("628222"), replace(wary(tenant="bank"), key=key)]
+    others = [candidate(PHONE), wary("628222"), structs.replace(wary(tenant="bank"), key=key)]
     outcomes = await door.admit(*mine, *others)
     _, dropped = await list_.add("shop", wrote("A", phone=PHONE, lid=LID))
     assert sorted(change.message_id for change in dropped) == sorted(o.message_id for o in outcomes[:3])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo
 
 import pytest
+from msgspec import structs
 
 from core.clock import Clock
 from core.decisions import merge
@@ -223,7 +224,7 @@ async def test_equal_requests_of_another_key_ask_for_themselves() -> None:
     """A key that was rotated meanwhile must not be answered with what the new one was told."""
     store = ScriptedStore()
     batcher, _ = batcher_on(store)
-    other = dataclasses.replace(candidate(1, "k"), key="sha256:other")
+    other = structs.replace(candidate(1, "k"), key="sha256:other")
     await asyncio.gather(batcher.submit(candidate(0, "k")), batcher.submit(other))
     assert store.batches == [["id-0"], ["id-1"]]
 
@@ -274,7 +275,7 @@ async def test_text_that_is_no_text_spoils_nobody_elses_batch() -> None:
     store = ScriptedStore()
     batcher, _ = batcher_on(store)
     bad = candidate(0)
-    bad = dataclasses.replace(bad, message=dataclasses.replace(bad.message, content="\ud800"))
+    bad = structs.replace(bad, message=dataclasses.replace(bad.message, content="\ud800"))
     results: list[Any] = await asyncio.gather(batcher.submit(bad), batcher.submit(candidate(1)), return_exceptions=True)
     assert isinstance(results[0], UnicodeEncodeError)
     assert results[1].message_id == "id-1"
