@@ -19,6 +19,7 @@ from aioresponses import aioresponses
 from db.database import Database
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
+from tests.secrets_in_logs import secrets_below
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -139,3 +140,11 @@ def mocked_http(monkeypatch: pytest.MonkeyPatch) -> Iterator[aioresponses]:
     monkeypatch.setattr("aioresponses.core.ClientResponse", Response)
     with aioresponses(passthrough=["http://127.0.0.1", "http://localhost"]) as mocked:
         yield mocked
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_secret_in_any_log(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """At the end of the run: no key, QR code or pairing data in any log that any process of any test has written."""
+    yield
+    found = secrets_below(tmp_path_factory.getbasetemp())
+    assert found == [], "secrets in logs"
