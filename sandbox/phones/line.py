@@ -15,6 +15,8 @@ from sandbox.wire.appstate import StateKey, push_name
 from sandbox.wire.node import JID, LID, PN, Node
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from sandbox.phones.bodies import Body
     from sandbox.phones.keys import PhoneKeys
     from sandbox.server.accounts import Account, Device, Endpoint, PreKey
@@ -97,13 +99,20 @@ class Line:
             self._listener.on_typing(node.jid("from"), node.children[0].tag)
 
     # -- sending -----------------------------------------------------------------------------------------------------
-    def send(self, to: Account, body: bytes, message_id: str) -> None:
-        """Encrypt for every device of `to` and every other of mine, and hand it to the server."""
+    def send(self, to: Account, body: bytes, message_id: str, at: dt.datetime | None = None) -> None:
+        """Encrypt for every device of `to` and every other of mine, and hand it to the server, which tells when it was
+        sent: now, or at `at`."""
         sent = Sent(to.jid(LID), body)
         self._remember(message_id, sent)
         targets = [*to.endpoints(), *(self.account.endpoints() if to is not self.account else ())]
         parts = [self._part(target, sent) for target in targets if target is not self]
-        attrs: Attributes = {"id": message_id, "to": sent.to, "type": "text", "peer_recipient_pn": to.jid(PN)}
+        attrs: Attributes = {
+            "id": message_id,
+            "to": sent.to,
+            "type": "text",
+            "t": str(int(at.timestamp())) if at else None,
+            "peer_recipient_pn": to.jid(PN),
+        }
         relay_message(self._world, self, Node("message", attrs, [Node("participants", {}, parts)]))
 
     def read(self, sender: JID, message_id: str) -> None:
@@ -186,6 +195,7 @@ class Line:
 
     def _open(self, node: Node) -> None:
         sender, message_id = node.jid("from"), node.get("id")
+        bodies: list[Body] = []
         for enc in node.children:
             if message_id not in self._seen and enc.tag == "enc" and enc.get("type") in ("pkmsg", "msg"):
                 try:
@@ -196,8 +206,11 @@ class Line:
                     return
                 self._saw(message_id)
                 if body := read_body(plain):
-                    self._listener.on_body(sender, message_id, body)
+                    bodies.append(body)
+        # Delivered before it is shown: whoever looks at it at once says so afterwards.
         relay_receipt(self._world, self, Node("receipt", {"id": message_id, "to": sender}))
+        for body in bodies:
+            self._listener.on_body(sender, message_id, body)
 
     def _lid(self, jid: JID) -> str:
         account = self._world.find(jid.user)

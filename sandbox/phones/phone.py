@@ -73,8 +73,18 @@ class Phone:
     def online(self, online: bool) -> None:
         self.line.is_online = online
 
+    @property
+    def hides_number(self) -> bool:
+        """Whoever gets its messages is told its LID and not its number, as in WhatsApp's usernames and ads. It is
+        forgotten when the sandbox stops. Set it to switch."""
+        return self._account.hides_number
+
+    @hides_number.setter
+    def hides_number(self, hides: bool) -> None:
+        self._account.hides_number = hides
+
     # -- doing -------------------------------------------------------------------------------------------------------
-    async def send(
+    async def send(  # noqa: PLR0913 - what a text may have
         self,
         to: str,
         text: str,
@@ -82,17 +92,18 @@ class Phone:
         reply_to: str | None = None,
         mentions: Sequence[str] = (),
         id: str | None = None,
+        at: dt.datetime | None = None,
     ) -> str:
         """Send a text; gives the message's id. Raises UnknownNumber, UnknownMessage (of `reply_to`).
 
-        mentions: numbers, or whole addresses.
+        mentions: numbers, or whole addresses. at: when it was sent, as the receiver is told; None: now.
         """
         account, message_id = self._recipient(to), id or f"3A{secrets.token_hex(9).upper()}"
         quote = self._quote(reply_to) if reply_to is not None else None
         addresses = [who if "@" in who else f"{who}@{PN}" for who in mentions]
-        line = ChatLine(message_id, True, text, _now(), reply_to, tuple(mentions))
+        line = ChatLine(message_id, True, text, at or _now(), reply_to, tuple(mentions))
         self.history.add(account.number, line)
-        self.line.send(account, text_body(text, quote, addresses), message_id)
+        self.line.send(account, text_body(text, quote, addresses), message_id, at)
         self._changed()
         return message_id
 

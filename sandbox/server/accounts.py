@@ -135,6 +135,7 @@ class Account:
     settings: dict[str, list[bytes]] = field(default_factory=dict)  # app state: collection, its patches
     settings_key: StateKey | None = None
     last_device: int = 0
+    hides_number: bool = False  # its messages tell nobody its number; not written to disk
     changed: bool = True  # since it was last written to disk
 
     def jid(self, server: str = PN, device: int = 0) -> JID:

@@ -36,7 +36,7 @@ def _message_attrs(sender: Endpoint, target: Endpoint, jid: JID, node: Node) -> 
     attrs: dict[str, str | JID | None] = {
         "id": node.get("id"),
         "type": node.get("type"),
-        "t": stamp(),
+        "t": node.get("t") or stamp(),
         "notify": account.name,
         "edit": node.get("edit"),
         "category": node.get("category"),
@@ -44,7 +44,8 @@ def _message_attrs(sender: Endpoint, target: Endpoint, jid: JID, node: Node) -> 
     if target.account is not account:
         by_lid = jid.server == LID
         attrs |= {"from": sender.jid(jid.server), "addressing_mode": "lid" if by_lid else "pn"}
-        attrs["sender_pn" if by_lid else "sender_lid"] = account.jid(PN if by_lid else LID)
+        if not (by_lid and account.hides_number):
+            attrs["sender_pn" if by_lid else "sender_lid"] = account.jid(PN if by_lid else LID)
         return attrs
     attrs["from"] = sender.jid(to.server)
     if not attrs["category"]:

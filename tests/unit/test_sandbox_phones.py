@@ -59,13 +59,14 @@ async def test_an_offline_phone_waits() -> None:
 
 
 async def test_typing_and_reading_at_once() -> None:
-    """Typing is seen as it happens; a phone with auto_read reads what comes."""
+    """Typing is seen as it happens; a phone with auto_read reads what comes, after it was delivered."""
     ani, budi = pair()
     budi.auto_read = True
     await ani.typing(BUDI)
     await ani.typing(BUDI, False)
     assert [(seen.sender, seen.state) for seen in budi.typing_seen] == [(ANI, "composing"), (ANI, "paused")]
     await ani.receipt(await ani.send(BUDI, "halo"), "read")
+    assert [seen.type for seen in ani.receipts] == ["delivered", "read"]
 
 
 async def test_the_retry_dance() -> None:
