@@ -118,6 +118,8 @@ def test_plugins_dir_is_relative_to_service_yaml(config: Path) -> None:
         ("server: {port: 70000}", "service.yaml: $.server.port: expected `int` <= 65535"),
         ("server: {port: '1'}", "service.yaml: $.server.port: expected `int`, got `str`"),
         ("server: {host: ' '}", "service.yaml: $.server.host: expected an address or a host name"),
+        ("server: {public_url: wa.example.com}", "service.yaml: $.server.public_url: expected http://HOST or https://"),
+        ("server: {public_url: 'https://x/'}", "service.yaml: $.server.public_url: expected http://HOST or https://"),
         ("database: {url: mysql://me:hunter2@x/y}", "service.yaml: $.database.url: expected postgres://USER:PASSWORD"),
         ("keys: {store: plane}", "service.yaml: $.keys.store: unknown value 'plane'; did you mean 'plain'?"),
         (
