@@ -32,8 +32,9 @@ class SessionStore:
         rows = await self._db.fetch(load("lease"), (process, sorted(tenants), seconds), idempotent=True)
         return [Lease(*row) for row in rows]
 
-    async def release(self, process: int, tenants: Collection[str] | None, reason: str) -> list[str]:
-        """Hold these (None: any) no longer; `reason` says why a session that worked does so no more."""
+    async def release(self, process: int, tenants: Collection[str] | None, reason: str | None) -> list[str]:
+        """Hold these (None: any) no longer; `reason` says why a session that worked does so no more, None leaves its
+        state as it is."""
         whom = None if tenants is None else sorted(tenants)
         return [row[0] for row in await self._db.fetch(load("lease_release"), (process, whom, reason), idempotent=True)]
 

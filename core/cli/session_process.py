@@ -14,15 +14,16 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import typer
 
-from core.errors import Unavailable
+from core.errors import StatementRejected, Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
     from io import FileIO
+    from typing import Any
 
     from core.cli.stopping import StopSignals
     from core.sessions.protocol import Begin
-    from core.sessions.session import OnEvent
+    from core.sessions.surroundings import OnEvent
     from core.sessions.worker import Worker
     from core.transport.whatsapp.client import Client
 
@@ -45,12 +46,15 @@ def session_process(parent: Annotated[int, typer.Argument(help="Process id of th
         raise typer.Exit(1)
     with StopSignals.caught() as signals:
         status = 1
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
         try:
-            asyncio.run(_run(signals))
+            loop.run_until_complete(_run(signals))
             status = 0
         except Exception:
             log.exception("the session process failed", extra={"action": "worker.failed"})
-        # A client that never paired keeps a thread of the library for ever, which an ordinary end would wait for.
+        # Not asyncio.run, and not an ordinary end: a client that was never linked keeps a thread of the library for
+        # ever, which both would wait for.
         logging.shutdown()
         os._exit(status)
 
@@ -65,14 +69,28 @@ async def _run(signals: StopSignals) -> None:
     begin = order(await orders.readline())
     if not isinstance(begin, Begin):
         raise TypeError("a session process begins with Begin")
-    async with _worker(begin, reports) as worker:
+    stopped = asyncio.create_task(stop.wait())
+    holding = asyncio.create_task(_hold(begin, reports, orders, stopped))
+    await asyncio.wait({stopped, holding}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({holding}, timeout=_LAST_WORDS)
+    if holding.done():
+        holding.result()
+
+
+async def _hold(begin: Begin, reports: FileIO, orders: asyncio.StreamReader, stopped: asyncio.Task[Any]) -> None:
+    """Hold sessions until told to stop, or until there is nothing more to do, or something has failed. Raises what."""
+    async with _worker(begin, reports) as (worker, side_tasks):
+        tasks = [asyncio.create_task(work) for work in side_tasks]
         obeying = asyncio.create_task(_obey(worker, orders))
-        ends = [asyncio.create_task(event.wait()) for event in (stop, worker.ended)]
-        await asyncio.wait([obeying, *ends], return_when=asyncio.FIRST_COMPLETED)
+        ended = asyncio.create_task(worker.ended.wait())
+        await asyncio.wait([stopped, ended, obeying, *tasks], return_when=asyncio.FIRST_COMPLETED)
         obeying.cancel()
-        with contextlib.suppress(TimeoutError, Unavailable):
+        with contextlib.suppress(TimeoutError, Unavailable, StatementRejected):
             async with asyncio.timeout(_LAST_WORDS):
                 await worker.close()
+        for task in (obeying, *tasks):
+            if task.done() and not task.cancelled():
+                task.result()
 
 
 async def _stdin() -> asyncio.StreamReader:
@@ -81,17 +99,9 @@ async def _stdin() -> asyncio.StreamReader:
     return reader
 
 
-async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
-    """Until the supervisor has no more to say, because it is gone."""
-    from core.sessions.protocol import order
-
-    async for text in orders:
-        worker.obey(order(text))
-
-
 @contextlib.asynccontextmanager
-async def _worker(begin: Begin, reports: FileIO) -> AsyncIterator[Worker]:
-    """With its database, its listener and its side tasks."""
+async def _worker(begin: Begin, reports: FileIO) -> AsyncIterator[tuple[Worker, list[Coroutine[Any, Any, None]]]]:
+    """With its database, its listener and its side tasks, none of which ever ends. Raises DatabaseUnavailable."""
     from core.app import OUTBOX
     from core.clock import Clock
     from core.sessions.protocol import line
@@ -101,11 +111,11 @@ async def _worker(begin: Begin, reports: FileIO) -> AsyncIterator[Worker]:
     from db.session_store import SessionStore
     from db.store import Store
 
-    database, clock = await Database.open(begin.database, size=4), Clock()
+    database = await Database.open(begin.database, size=4)
     worker = Worker(
         Store(database),
         SessionStore(database),
-        clock,
+        Clock(),
         begin,
         connect=_connector(begin),
         report=lambda report: _tell(reports, line(report)),
@@ -119,16 +129,19 @@ async def _worker(begin: Begin, reports: FileIO) -> AsyncIterator[Worker]:
         session_sql=[("SELECT pg_advisory_lock(process_class(), %s)", (begin.process,))],
         application_name="gapura-session-listener",
     )
-    side_tasks = [listener.run(), worker.show_life(), worker.renew_leases(), worker.sender.run()]
-    tasks = [asyncio.create_task(work) for work in side_tasks]
     try:
-        while not listener.connected:
-            await clock.sleep(0.01)
-        yield worker
+        yield worker, [listener.run(), worker.show_life(), worker.renew_leases(), worker.sender.run()]
     finally:
-        for task in tasks:
-            task.cancel()
         await database.close()
+
+
+async def _obey(worker: Worker, orders: asyncio.StreamReader) -> None:
+    """Until the supervisor has no more to say, because it is gone."""
+    from core.sessions.protocol import order
+
+    await worker.begun()
+    async for text in orders:
+        worker.obey(order(text))
 
 
 def _tell(reports: FileIO, text: bytes) -> None:

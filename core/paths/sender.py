@@ -70,6 +70,7 @@ class Sender:
         self._put_backs: dict[str, int] = {}  # tenant -> how often in a row its message did not leave
         self._typed: dict[str, str] = {}  # tenant -> to whom typing was shown since its last message
         self._news: dict[str, asyncio.Event] = {}
+        self._pauses: dict[str, asyncio.Event] = {}  # of tenants whose message did not leave; set when it may again
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = False
         self._hold_until = 0.0
@@ -89,6 +90,13 @@ class Sender:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def resume(self, tenant: str) -> None:
+        """The tenant's transport works (again): what did not leave is not to wait any longer."""
+        self._put_backs.pop(tenant, None)
+        if pause := self._pauses.get(tenant):
+            pause.set()
+        self.wake(tenant)
+
     async def run(self) -> None:
         """Look round for queues, for ever."""
         while True:
@@ -103,8 +111,8 @@ class Sender:
     async def close(self) -> None:
         """Stop claiming; what is in flight is sent and recorded."""
         self._stopping = True
-        for news in self._news.values():
-            news.set()
+        for waiting in (*self._news.values(), *self._pauses.values()):
+            waiting.set()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -213,7 +221,10 @@ class Sender:
                 log.warning("cannot put back: %s", error, extra={"action": "sender.database_away"})
             await self._clock.sleep(_RETRY)
         again = self._put_backs[message.tenant] = self._put_backs.get(message.tenant, 0) + 1
-        await self._clock.sleep(min(2.0 ** (again - 2), LONGEST_WAIT))
+        if not self._stopping:
+            self._pauses[message.tenant] = pause = asyncio.Event()
+            await self._wait(pause, min(2.0 ** (again - 2), LONGEST_WAIT))
+            del self._pauses[message.tenant]
 
     async def _record(self, message: Outgoing, status: Status, cause: str | None, wa_id: str | None) -> None:
         """Until it is written: while PostgreSQL is away, what happened is kept here."""

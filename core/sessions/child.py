@@ -8,14 +8,27 @@ import logging
 import os
 import signal
 import sys
+from collections import deque
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from core.sessions.protocol import Answered, Begin, Closed, Open, Opened, Opening, Pair, line, report
+from core.sessions.protocol import (
+    Answered,
+    Begin,
+    Closed,
+    Logout,
+    Open,
+    Opened,
+    Opening,
+    Pair,
+    Reconnect,
+    line,
+    report,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
     from core.clock import Clock
@@ -24,19 +37,28 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SILENT = 20.0
-"""Seconds of silence after which a session process is taken for stuck and killed."""
+_STRIDE = 4.0
+"""Seconds of silence that one look can find at most: when we stood still ourselves, we have not heard either."""
+
+_BIRTH = 60.0
+"""Seconds until a new process must have said something: it loads the library first."""
 
 _LONGEST_LINE = 1 << 16
 _NOISE = b"Press Ctrl+C to exit"
 _DEATH = (b"fatal error:", b"panic:", b"runtime:", b"SIG", b"unexpected fault address")
 
 
-def starter(
-    program: Path, database: str, parent: int, clock: Clock, loopback: Loopback | None
+def starter(  # noqa: PLR0913 - what a session process has to know
+    program: Path,
+    database: str,
+    clock: Clock,
+    loopback: Loopback | None,
+    *,
+    timelock_pause: float,
+    stuck_after: float,
 ) -> Callable[[int, Callable[[], None]], Awaitable[Child]]:
     """What starts a session process, given its number and whom to tell when it has reported something. `program`:
-    run.py; `parent`: the number of the gateway."""
+    run.py; `stuck_after`: seconds of silence after which it is taken for stuck and killed; the others: see Begin."""
     environ = dict(os.environ)
     if loopback is not None:
         # The library reads the environment that its process was started with, and not what Python adds later.
@@ -44,8 +66,14 @@ def starter(
     attach = (loopback.proxy, loopback.root_key) if loopback else None
 
     async def start(number: int, on_report: Callable[[], None]) -> Child:
-        begin = Begin(database, number, parent, attach)
-        return await Child.start(program, begin, clock, environ=environ, on_report=on_report)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, str(program), "session-process", str(os.getpid()),
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            limit=_LONGEST_LINE,
+            env=environ, start_new_session=True,  # Ctrl-C is for the supervisor, which ends it in order
+        )  # fmt: skip
+        begin = Begin(database, number, timelock_pause, attach)
+        return Child(process, begin, clock, on_report, stuck_after=stuck_after)
 
     return start
 
@@ -61,33 +89,36 @@ async def _next_line(stream: asyncio.StreamReader) -> bytes:
 
 
 class Child:
-    """Begun with `start`. `tenants` are those it was told to open, without those it has closed since."""
+    """What it has told waits in `closed`, `opened` and `answers` until the supervisor hears it;
+    `opening` is who was under suspicion when it said its last word."""
 
-    def __init__(self, process: asyncio.subprocess.Process, begin: Begin, clock: Clock, on_report: Callable[[], None]):
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        begin: Begin,
+        clock: Clock,
+        on_report: Callable[[], None],
+        *,
+        stuck_after: float,
+    ) -> None:
         self.number = begin.process
         self.tenants: set[str] = set()
-        self.rested: set[str] = set()
-        self.opening: set[str] = set()
+        """Whom it was told to open, without those that it has closed since."""
         self.pairs: str | None = None
-        self.answers: list[Answered] = []
+        self.leaves = self.was_useful = False
+        """Its pairing is over, and its end is expected; it has come so far as to open something."""
+        self.opening: set[str] = set()
+        self.opened: deque[str] = deque()
+        self.closed: deque[Closed] = deque()
+        self.answers: deque[Answered] = deque()
+        self.calls: set[int] = set()
+        """Commands that it has not answered yet."""
         self._process, self._clock, self._on_report = process, clock, on_report
-        self._heard = clock.monotonic()
+        self._stuck_after, self._silence, self._looked = max(stuck_after, _BIRTH), 0.0, clock.monotonic()
+        self._stuck_after_birth = stuck_after
         self._reader = asyncio.create_task(self._read(), name=f"session process {begin.process}")
         self._words = asyncio.create_task(self._relay(), name=f"log of session process {begin.process}")
         self.tell(begin)
-
-    @classmethod
-    async def start(
-        cls, program: Path, begin: Begin, clock: Clock, *, environ: Mapping[str, str], on_report: Callable[[], None]
-    ) -> Child:
-        """A new process. `on_report()` is called when it has told something, or is gone."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, str(program), "session-process", str(os.getpid()),
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-            limit=_LONGEST_LINE,
-            env=dict(environ), start_new_session=True,  # Ctrl-C is for the supervisor, which ends it in order
-        )  # fmt: skip
-        return cls(process, begin, clock, on_report)
 
     @property
     def pid(self) -> int:
@@ -104,12 +135,18 @@ class Child:
         """Its exit status, negative for a signal; None while it runs."""
         return self._process.returncode
 
+    def is_pairing(self, tenant: str) -> bool:
+        """Whether it is linking a device for this tenant, and not yet done."""
+        return self.pairs == tenant and not self.leaves and not self.gone
+
     def tell(self, order: Order) -> None:
         """Give an order. A process that is gone hears nothing, and its supervisor will see that it is."""
         if isinstance(order, Open):
             self.tenants.add(order.tenant)
         elif isinstance(order, Pair):
             self.pairs = order.tenant
+        elif isinstance(order, Logout | Reconnect):
+            self.calls.add(order.call)
         if self._process.stdin is not None and not self._process.stdin.is_closing():
             self._process.stdin.write(line(order))
 
@@ -117,15 +154,17 @@ class Child:
         assert self._process.stdout is not None  # noqa: S101 - it was asked for
         try:
             async for text in self._process.stdout:
-                self._heard = self._clock.monotonic()
+                self._silence, self._stuck_after = 0.0, self._stuck_after_birth
                 try:
                     self._take(report(text))
                 except msgspec.DecodeError:
                     # Never the line itself: nobody knows what the library printed.
                     log.warning("a session process said something odd", extra={"action": "child.odd_report"})
+        finally:
+            # Of one that has closed its stdout nobody would hear any more.
+            self.kill()
             await asyncio.wait([self._words])
             await self._process.wait()
-        finally:
             self._on_report()
 
     async def _relay(self) -> None:
@@ -146,21 +185,25 @@ class Child:
     def _take(self, said: Reports) -> None:
         match said:
             case Opening(tenant):
+                self.was_useful = True
                 self.opening.add(tenant)
             case Opened(tenant):
                 self.opening.discard(tenant)
-            case Closed(tenant, rests):
-                self.tenants.discard(tenant)
-                if rests:
-                    self.rested.add(tenant)
+                self.opened.append(tenant)
+            case Closed():
+                self.closed.append(said)
                 self._on_report()
             case Answered():
+                self.calls.discard(said.call)
                 self.answers.append(said)
                 self._on_report()
 
     def kill_if_stuck(self) -> None:
-        """End it at once when it has been silent for too long."""
-        if not self.gone and self._clock.monotonic() - self._heard > SILENT:
+        """End it at once when it has been silent for too long. To be asked every few seconds."""
+        now = self._clock.monotonic()
+        self._silence += min(now - self._looked, _STRIDE)
+        self._looked = now
+        if not self.gone and self._silence > self._stuck_after:
             log.error("session process %d is stuck: killed", self.pid, extra={"action": "child.stuck"})
             self.kill()
 

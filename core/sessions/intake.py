@@ -6,9 +6,12 @@ PostgreSQL is away the caller waits, and with it the library, which then stops r
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import defaultdict
+from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import StatementRejected, Unavailable
 from core.model import Incoming
@@ -24,7 +27,13 @@ log = logging.getLogger(__name__)
 OLD_NEWS = timedelta(minutes=2)
 """A message that is older on arrival is backlog: bots do not answer it."""
 
+EARLY = 1000
+"""Messages whose receipts wait for the record of their sending; beyond that the oldest is forgotten. Most of them are
+none of ours: what a person wrote on the tenant's own phone."""
+
 _RETRY = 0.2
+_REMEMBERED = 1000
+_FURTHEST = ("delivered", "read", "played")
 
 
 class Intake:
@@ -32,7 +41,9 @@ class Intake:
 
     def __init__(self, store: Store, sessions: SessionStore, clock: Clock, *, process: int) -> None:
         self._store, self._sessions, self._clock, self._process = store, sessions, clock, process
-        self._early: dict[tuple[str, str], Receipt] = {}
+        self._early: dict[tuple[str, str], list[Receipt]] = {}
+        self._in_turn: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._recorded: dict[tuple[str, str], None] = {}
 
     async def message(self, tenant: str, received: Received) -> None:
         """Keep a person's message, once. The tenant's own, and what is no text, is not for plugins."""
@@ -66,22 +77,29 @@ class Intake:
 
     async def receipt(self, tenant: str, receipt: Receipt) -> None:
         """Write how far messages have come. One that overtakes the record of its own sending waits for it."""
+        async with self._in_turn[tenant]:
+            known = await self._acked(tenant, receipt)
+            for wa_id in set(receipt.ids) - known:
+                self._early.setdefault((tenant, wa_id), []).append(receipt)
+            while len(self._early) > EARLY:
+                self._early.pop(next(iter(self._early)))
+
+    async def sent(self, tenant: str, wa_id: str) -> None:
+        """A message was recorded as sent: its receipts may have come already."""
+        # In turn: a receipt that did not find the row, and is about to wait, waits already when this looks; one that
+        # comes now does not overtake those that waited.
+        async with self._in_turn[tenant]:
+            for receipt in self._early.pop((tenant, wa_id), ()):
+                await self._acked(tenant, replace(receipt, ids=(wa_id,)))
+
+    async def _acked(self, tenant: str, receipt: Receipt) -> set[str]:
+        """Those of its messages that are known by their WhatsApp ids."""
         while True:
             try:
-                known = await self._sessions.acked(tenant, receipt.ids, receipt.status, self._process)
-                break
+                return set(await self._sessions.acked(tenant, receipt.ids, receipt.status, self._process))
             except Unavailable as error:
                 log.warning("receipt waits: %s", error, extra={"action": "intake.database_away", "tenant": tenant})
                 await self._clock.sleep(_RETRY)
             except StatementRejected as error:
                 log.error("receipt: %s", error, extra={"action": "intake.receipt_rejected", "tenant": tenant})
-                return
-        for wa_id in set(receipt.ids) - known:
-            self._early[tenant, wa_id] = receipt
-            while len(self._early) > 1000:  # what a phone wrote about messages that are not ours
-                self._early.pop(next(iter(self._early)))
-
-    async def sent(self, tenant: str, wa_id: str) -> None:
-        """A message was recorded as sent: its receipts may have come already."""
-        if receipt := self._early.pop((tenant, wa_id), None):
-            await self.receipt(tenant, receipt)
+                return set(receipt.ids)

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
-from core.errors import OpenFailed, SendFailed, Unavailable
+from core.errors import OpenFailed, SendFailed
 from core.session_rows import Device, Pairing
-from core.transport.wire import Connected, Ended, Paired, PairingFailed, QrShown, Receipt, Received
+from core.sessions.standing import Standing, until_written
+from core.transport.wire import Connected, Ended, LoggedOut, Paired, PairingFailed, QrShown, Receipt, Received
 
 if TYPE_CHECKING:
     from core.model import SessionState
-    from core.sessions.session import Surroundings
+    from core.sessions.surroundings import Surroundings
     from core.transport.whatsapp.client import Client
     from core.transport.wire import Event
 
@@ -26,8 +29,27 @@ log = logging.getLogger(__name__)
 CODE_LIVES = timedelta(seconds=160)
 """A code to type is good for as long as the socket waits for a phone: the time of six QR codes."""
 
-_RAN_OUT = "nobody scanned the code in time; ask for a new one"
-_RETRY = 0.2
+FIRST_LOGIN = 30.0
+"""Seconds for a device that was just linked to log in; then its session process tries."""
+
+_FAILURES = {
+    "qr_ran_out": "nobody scanned the code in time; ask for a new one",
+    "client_outdated": "WhatsApp wants a newer client (405): update Gapura",
+    "passkey_required": "WhatsApp asks for a passkey, which cannot be given here; see the phone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How pairing ended. `linked`: the tenant has a device."""
+
+    linked: bool
+    reason: str
+
+    @property
+    def state(self) -> SessionState:
+        """The session's state from then on."""
+        return "connecting" if self.linked else "unpaired"
 
 
 class PairingSession:
@@ -35,83 +57,92 @@ class PairingSession:
 
     def __init__(self, tenant: str, around: Surroundings) -> None:
         self.tenant, self._around = tenant, around
-        self._over: asyncio.Future[tuple[SessionState, str]] = asyncio.get_running_loop().create_future()
+        self._standing = Standing(tenant, around.store, around.clock, process=around.process)
+        self._over: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._client: Client | None = None
         self._shown = Pairing()
         self._has_qr = asyncio.Event()
+        self._linked = False
+        self._asking: asyncio.Task[None] | None = None
 
     async def run(self, number: str | None) -> None:
-        """Until a phone has linked the device, or the codes ran out, or WhatsApp refuses."""
+        """Until a phone has linked the device, or the codes ran out, or WhatsApp refuses. A client that was never
+        linked is not closed: its process ends."""
         self._client = client = self._around.client(self.tenant, None, self._on_event)
-        await self._write("pairing", None)
+        await self._standing.enter("pairing", None)
+        if number is not None:
+            self._asking = asyncio.create_task(self.show_code(number))
         try:
             await client.open()
-            if number is not None:
-                await self.show_code(number)
-            state, reason = await self._over
         except OpenFailed as error:
-            state, reason = "unpaired", f"could not reach WhatsApp ({error})"
-        await client.close()
-        self._shown = Pairing()
-        await self._write(state, reason)
-        log.info("%s: %s", self.tenant, reason, extra={"action": f"pairing.{state}", "tenant": self.tenant})
+            self._end(Outcome(False, f"could not reach WhatsApp ({error})"))
+        outcome = await self._over
+        if outcome.linked:
+            await client.close()
+        await self._standing.enter(outcome.state, outcome.reason)
+        log.info("%s: %s", self.tenant, outcome.reason,
+                 extra={"action": f"pairing.{outcome.state}", "tenant": self.tenant})  # fmt: skip
 
     async def show_code(self, number: str) -> None:
         """Show the code that is to be typed on the phone with this number, beside the QR code."""
         await self._has_qr.wait()
-        if self._client is None or self._over.done():
+        if self._client is None or self._over.done() or self._linked:
             return None
         try:
             code = await self._client.pair_code(number)
         except SendFailed as error:
-            return self._end("unpaired", f"WhatsApp gave no pairing code ({error})")
+            return self._end(Outcome(False, f"WhatsApp gave no pairing code ({error})"))
         until = self._around.clock.now() + CODE_LIVES
         self._shown = Pairing(self._shown.qr, self._shown.qr_until, code, until)
-        return await self._write("pairing", None)
+        return await self._show()
+
+    async def _show(self) -> None:
+        if not self._over.done() and not self._linked:
+            await self._standing.enter("pairing", None, self._shown)
 
     async def _on_event(self, event: Event) -> None:
         match event:
             case QrShown(text, until):
                 self._shown = Pairing(text, until, self._shown.code, self._shown.code_until)
-                await self._write("pairing", None)
+                await self._show()
                 self._has_qr.set()
+            case Paired(jid, lid):
+                await self._linked_as(jid, lid)
             case Connected():
-                await self._bind()
+                await self._logged_in()
             case Received():
                 await self._around.intake.message(self.tenant, event)
             case Receipt():
                 await self._around.intake.receipt(self.tenant, event)
             case PairingFailed(reason, detail):
-                self._end("unpaired", _RAN_OUT if reason == "qr_ran_out" else f"{reason}: {detail}".rstrip(": "))
+                self._end(Outcome(False, _FAILURES.get(reason) or f"{reason}: {detail}".rstrip(": ")))
             case Ended(reason):
-                self._end("unpaired", f"the connection ended ({reason})")
-            case Paired(jid):
-                log.info(
-                    "%s is linked as %s", self.tenant, jid, extra={"action": "pairing.linked", "tenant": self.tenant}
-                )
+                self._end(Outcome(False, f"the connection ended ({reason})"))
+            case LoggedOut(code):
+                self._end(Outcome(False, f"the phone has unlinked this device again ({code})"))
 
-    async def _bind(self) -> None:
-        """The device is the tenant's: from now on it is opened by this jid and by no other."""
+    async def _linked_as(self, jid: str, lid: str) -> None:
+        """The device is the tenant's from this moment, and is opened by this jid and by no other, also when this
+        process dies now."""
+        self._linked = True
+        await self._bind(Device(jid, lid, "", self._around.sandbox))
+        log.info("%s is linked as %s", self.tenant, jid, extra={"action": "pairing.linked", "tenant": self.tenant})
+        asyncio.get_running_loop().call_later(FIRST_LOGIN, self._end, Outcome(True, "linked; connecting"))
+
+    async def _logged_in(self) -> None:
         assert self._client is not None  # noqa: S101 - it is what tells us
-        me = await self._client.identity()
-        device = Device(me.jid, me.lid, me.push_name, self._around.sandbox)
-        while True:
-            try:
-                await self._around.store.bind(self._around.process, self.tenant, device)
-                break
-            except Unavailable:
-                await self._around.clock.sleep(_RETRY)
-        self._end("connecting", "linked; connecting")
+        try:
+            me = await self._client.identity()
+            await self._bind(Device(me.jid, me.lid, me.push_name, self._around.sandbox))
+        except SendFailed as error:
+            log.warning("%s: %s", self.tenant, error, extra={"action": "pairing.no_identity", "tenant": self.tenant})
+        self._end(Outcome(True, "linked; connecting"))
 
-    def _end(self, state: SessionState, reason: str) -> None:
+    async def _bind(self, device: Device) -> None:
+        bind = partial(self._around.store.bind, self._around.process, self.tenant, device)
+        await until_written(bind, self._around.clock, self.tenant)
+
+    def _end(self, outcome: Outcome) -> None:
+        # What goes wrong once the device is linked is for its session process to see.
         if not self._over.done():
-            self._over.set_result((state, reason))
-
-    async def _write(self, state: SessionState, reason: str | None) -> None:
-        pairing = self._shown if state == "pairing" else None
-        while True:
-            try:
-                await self._around.store.changed(self._around.process, self.tenant, state, reason, pairing)
-                return
-            except Unavailable:
-                await self._around.clock.sleep(_RETRY)
+            self._over.set_result(Outcome(True, "linked; connecting") if self._linked else outcome)

@@ -8,68 +8,42 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING
 
-from core.errors import OpenFailed, SendFailed, Unavailable
+from core.errors import OpenFailed, SendFailed, StatementRejected, Unavailable
 from core.sessions.events import Turn, turn
-from core.transport.base import SessionStatus
+from core.sessions.standing import Standing, until_written
+from core.sessions.timelock import Timelock
 from core.transport.wire import Connected, Quote, Receipt, Received
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from core.clock import Clock
     from core.model import Outgoing, SessionState
     from core.session_rows import Lease
-    from core.sessions.intake import Intake
-    from core.transport.base import Sent
+    from core.sessions.surroundings import Surroundings
+    from core.transport.base import Sent, SessionStatus
     from core.transport.whatsapp.client import Client
     from core.transport.wire import Event
-    from db.session_store import SessionStore
-
-    OnEvent = Callable[[Event], Awaitable[None] | None]
 
 log = logging.getLogger(__name__)
 
 HALF_DEAD = 90.0
 """Seconds without a connection after which a session is opened anew: the library's own dialling has got stuck."""
 
-_PROBES = (60.0, 300.0, 900.0, 3600.0)
-"""Seconds until the next message is tried after WhatsApp refused one with code 463, and again, and again."""
+HOPELESS = 300.0
+"""Seconds for which the library may hold on to a session that is to be opened anew, until its process is given up."""
 
 _AGAIN = (2.0, 5.0, 15.0, 60.0)
 """Seconds until a session that could not be opened is tried again."""
 
+_CLOSE = 10.0
+"""Seconds for closing a client."""
+
 _OUTAGE = 3600.0
 """Seconds for which a client that was closed because PostgreSQL is away may keep what has arrived."""
-
-_RETRY = 0.2
-
-
-class Surroundings(Protocol):
-    """What a session needs from its process."""
-
-    process: int
-    sandbox: bool
-    clock: Clock
-    store: SessionStore
-    intake: Intake
-    turn: asyncio.Lock
-    """Held by whoever is connecting: it is the moment in which processes have died, and one tenant at a time shall be
-    under suspicion."""
-
-    def client(self, tenant: str, device: str | None, on_event: OnEvent) -> Client:
-        """A client that is not open yet."""
-
-    def opening(self, tenant: str, *, over: bool) -> None:
-        """Tell the supervisor that the moment begins, or is over, in which processes have died."""
-
-    def usable(self, tenant: str) -> None:
-        """Messages may go."""
-
-    def rests(self, tenant: str) -> None:
-        """The session came to an end that trying again would not mend."""
 
 
 class Session:
@@ -77,98 +51,83 @@ class Session:
 
     def __init__(self, lease: Lease, around: Surroundings) -> None:
         self.tenant, self.jid = lease.tenant, lease.jid
-        self._lease, self._around = lease, around
+        self._lease, self._around, self._clock = lease, around, around.clock
+        self._standing = Standing(lease.tenant, around.store, around.clock, process=around.process)
+        self._timelock = Timelock(around.clock, around.timelock_pause)
         self._client: Client | None = None
-        self._closing: asyncio.Task[bool] | None = None
-        self._status = SessionStatus("disconnected")
-        self._failures = self._refusals = 0
-        self._probe_at = 0.0
+        self._over = self._closed = False
+        self._failures = 0
+        self._held_since: float | None = None
         self._task: asyncio.Task[None] | None = None
-        self._half_dead: asyncio.TimerHandle | None = None
+        self._working = asyncio.Lock()
+        self._closing: asyncio.Task[bool] | None = None
+        self._anew: asyncio.TimerHandle | None = None
 
     @property
     def status(self) -> SessionStatus:
         """The state as this process knows it."""
-        return self._status
+        return self._standing.status
 
     @property
     def ready(self) -> bool:
         """Whether a message may be tried now."""
-        state = self._status.state
-        return state == "connected" or (state == "restricted" and self._around.clock.monotonic() >= self._probe_at)
+        state = self.status.state
+        return state == "connected" or (state == "restricted" and self._timelock.lets_try)
 
     # Opening and closing. One task at a time does either, so that they never meet inside the library.
 
     def open(self, lease: Lease | None = None) -> None:
         """Connect as the tenant's own device, soon; Connected is an event. `lease`: as it was renewed."""
         self._lease = lease or self._lease
-        self._go_on(self._open())
+        self._go_on(self._open)
 
     def suspend(self) -> None:
         """PostgreSQL is away: disconnect at once, so that WhatsApp keeps what comes in. `open` goes on."""
-        self._status = SessionStatus("disconnected", "PostgreSQL is away")
-        self._go_on(self._drop(within=_OUTAGE))
+        self._standing.show("disconnected", "PostgreSQL is away")
+        self._go_on(partial(self._drop, _OUTAGE))
 
-    async def close(self, reason: str | None = None) -> None:
-        """Disconnect; what has arrived is written down first. With `reason` the row says so."""
-        before, self._task = self._task, None
-        await self._stop(before)
-        await self._drop()
-        if reason is not None:
-            await self.enter("disconnected", reason)
+    async def close(self) -> None:
+        """Disconnect; what has arrived is written down first."""
+        self._closed = True
+        if self._task is not None:
+            self._task.cancel()
+        async with self._working:
+            await self._drop()
 
-    def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
-        before = self._task
-        self._task = asyncio.create_task(self._after(before, work), name=f"session {self.tenant}")
+    def _go_on(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do this in place of what is being done."""
+        if self._task is not None:
+            self._task.cancel()
+        if not self._closed:
+            self._task = asyncio.create_task(self._alone(work), name=f"session {self.tenant}")
 
-    async def _after(self, before: asyncio.Task[None] | None, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            await self._stop(before)
-        except BaseException:
-            work.close()
-            raise
-        await work
-
-    @staticmethod
-    async def _stop(task: asyncio.Task[None] | None) -> None:
-        if task is not None and task is not asyncio.current_task():
-            task.cancel()
-            await asyncio.wait([task])
+    async def _alone(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async with self._working:
+            try:
+                await work()
+            except Exception:
+                log.exception("%s: the session failed", self.tenant,
+                              extra={"action": "session.crashed", "tenant": self.tenant})  # fmt: skip
+                self._open_anew_in(_AGAIN[-1])
 
     async def _open(self) -> None:
         await self._drop()
         while True:
             try:
                 if (problem := await self._unfit()) is not None:
-                    await self.enter(*problem)
+                    await self._standing.enter(*problem)
                     return self._around.rests(self.tenant)
                 if await self._connect():
                     return None
             except Unavailable as error:
                 log.warning("%s waits: %s", self.tenant, error,
                             extra={"action": "session.database_away", "tenant": self.tenant})  # fmt: skip
-            pause = _AGAIN[min(self._failures, len(_AGAIN) - 1)]
-            self._failures += 1
-            await self._around.clock.sleep(pause)
+            await self._pause()
 
-    async def _connect(self) -> bool:
-        await self.enter("connecting", None)
-        self._client = client = self._around.client(self.tenant, self.jid, self._on_event)
-        try:
-            async with self._around.turn:
-                self._around.opening(self.tenant, over=False)
-                try:
-                    await client.open()
-                finally:
-                    self._around.opening(self.tenant, over=True)
-        except OpenFailed as error:
-            log.warning("%s cannot connect: %s", self.tenant, error,
-                        extra={"action": "session.open_failed", "tenant": self.tenant})  # fmt: skip
-            await self._drop()
-            await self.enter("disconnected", f"could not connect ({error}); trying again")
-            return False
-        self._watch()
-        return True
+    async def _pause(self) -> None:
+        pause = _AGAIN[min(self._failures, len(_AGAIN) - 1)]
+        self._failures += 1
+        await self._clock.sleep(pause)
 
     async def _unfit(self) -> tuple[SessionState, str] | None:
         """Why this login cannot be opened. Opening a device that is not in the store would end the process."""
@@ -182,122 +141,168 @@ class Session:
             return "unpaired", f"the login of {self.jid} is not in the database any more: pair again"
         return None
 
-    async def _drop(self, within: float = 10.0) -> None:
+    async def _connect(self) -> bool:
+        await self._standing.enter("connecting", None)
+        client = self._around.client(self.tenant, self.jid, lambda event: self._on_event(client, event))
+        self._client, self._over = client, False
+        try:
+            async with self._around.turn:
+                self._around.opening(self.tenant, over=False)
+                try:
+                    await client.open()
+                finally:
+                    self._around.opening(self.tenant, over=True)
+        except OpenFailed as error:
+            log.warning("%s cannot connect: %s", self.tenant, error,
+                        extra={"action": "session.open_failed", "tenant": self.tenant})  # fmt: skip
+            await self._drop()
+            await self._standing.enter("disconnected", f"could not connect ({error}); trying again")
+            self._despair(error)
+            return False
+        self._held_since = None
+        self._watch()
+        return True
+
+    def _despair(self, error: OpenFailed) -> None:
+        """A client of which the library does not let go cannot be opened again in this process."""
+        if error.cause not in ("already_open", "timed_out"):
+            self._held_since = None
+            return
+        now = self._clock.monotonic()
+        self._held_since = self._held_since or now
+        if now - self._held_since > HOPELESS:
+            self._around.give_up(f"the library has not let go of {self.tenant} for {HOPELESS:g} s")
+
+    async def _drop(self, within: float = _CLOSE) -> None:
         """Close the client. That goes on to its end also when who waits for it is told to do something else."""
         client, self._client = self._client, None
-        if self._half_dead is not None:
-            self._half_dead.cancel()
+        if self._anew is not None:
+            self._anew.cancel()
         if client is not None:
             self._closing = asyncio.create_task(client.close(within), name=f"closing {self.tenant}")
-        if self._closing is not None and not await asyncio.shield(self._closing):
+        if self._closing is None:
+            return
+        # A client that was closed with an hour's patience has PostgreSQL back, whoever waits with less.
+        await asyncio.wait([self._closing], timeout=within + 1)
+        closing = self._closing
+        if closing.done():
+            self._closing = None
+        if not closing.done() or closing.exception() is not None or not closing.result():
             log.warning("the library did not let go of %s in time", self.tenant,
                         extra={"action": "session.close_late", "tenant": self.tenant})  # fmt: skip
 
     async def logout(self) -> None:
         """Unlink the device at WhatsApp, and forget it. Raises SendFailed; then nothing has changed."""
-        if self._client is None or self._status.state not in ("connected", "restricted"):
+        client = self._client
+        if client is None or self.status.state not in ("connected", "restricted"):
             raise SendFailed("not_connected", retry=True)
-        await self._client.logout()
-        self._go_on(self._end(Turn("logged_out", "logged out on request: pair again", rests=True, unbinds=True)))
+        await client.logout()
+        self._ends(Turn("logged_out", "logged out on request: pair again", rests=True, unbinds=True))
+        if self._task is not None:
+            await asyncio.wait([self._task])
 
     # What happens to it
 
-    async def _on_event(self, event: Event) -> None:
+    async def _on_event(self, client: Client, event: Event) -> None:
         if isinstance(event, Received):
             await self._around.intake.message(self.tenant, event)
         elif isinstance(event, Receipt):
             await self._around.intake.receipt(self.tenant, event)
-        elif isinstance(event, Connected):
-            await self._connected()
+        elif client is self._client and not self._over:  # what one that is being closed says of its state is no news
+            await self._on_news(client, event)
+
+    async def _on_news(self, client: Client, event: Event) -> None:
+        if isinstance(event, Connected):
+            await self._connected(client)
         elif (now := turn(event)) is not None:
             log.warning("%s is %s: %s", self.tenant, now.state, now.reason,
                         extra={"action": f"session.{now.state}", "tenant": self.tenant})  # fmt: skip
             if now.ends:
-                self._go_on(self._end(now))  # closing waits for this handler to return
+                self._ends(now)
             else:
-                await self.enter(now.state, now.reason)
+                await self._standing.enter(now.state, now.reason)
                 self._watch()
 
-    async def _connected(self) -> None:
+    async def _connected(self, client: Client) -> None:
         """Nothing goes out before it is certain as whom it would go."""
-        if self._client is None:
-            return
-        me = await self._client.identity()
+        try:
+            me = await client.identity()
+        except SendFailed as error:
+            return self._ends(Turn("disconnected", f"WhatsApp did not say as whom it is logged in ({error})"))
+        if client is not self._client or self._over:
+            return None
         if me.jid != self.jid:
             log.critical("%s was logged in as %s and not as %s: closed", self.tenant, me.jid, self.jid,
                          extra={"action": "session.wrong_identity", "tenant": self.tenant})  # fmt: skip
-            self._go_on(self._end(Turn("disconnected", f"WhatsApp logged in as {me.jid}: closed", rests=True)))
-            return
+            return self._ends(Turn("disconnected", f"WhatsApp logged in as {me.jid}: closed", rests=True))
         self._failures = 0
         log.info("%s is connected as %s", self.tenant, self.jid,
                  extra={"action": "session.connected", "tenant": self.tenant})  # fmt: skip
-        await self.enter("connected", None)
+        locked = self._timelock.in_force
+        await self._standing.enter("restricted" if locked else "connected", self._timelock.words if locked else None)
         self._watch()
-        self._around.usable(self.tenant)
+        return self._around.usable(self.tenant)
+
+    def _ends(self, now: Turn) -> None:
+        """The client is of no more use: from this moment nothing is sent, and it is closed by a task of its own, as
+        that waits for the handler of its events to return."""
+        self._over = True
+        self._standing.show(now.state, now.reason)
+        self._go_on(partial(self._end, now))
 
     async def _end(self, now: Turn) -> None:
         await self._drop()
         if now.unbinds:
-            await self._until_written(lambda: self._around.store.unbind(self._around.process, self.tenant))
-        await self.enter(now.state, now.reason)
+            unbind = partial(self._around.store.unbind, self._around.process, self.tenant)
+            await until_written(unbind, self._clock, self.tenant)
+        await self._standing.enter(now.state, now.reason)
         if now.rests:
             return self._around.rests(self.tenant)
-        await self._around.clock.sleep(_AGAIN[0])
+        await self._pause()
         return await self._open()
 
     def _watch(self) -> None:
         """The library dials by itself, but not for ever in vain."""
-        if self._half_dead is not None:
-            self._half_dead.cancel()
-        if self._status.state in ("connecting", "disconnected"):
-            self._half_dead = asyncio.get_running_loop().call_later(HALF_DEAD, self.open)
+        if self._anew is not None:
+            self._anew.cancel()
+        if self.status.state in ("connecting", "disconnected"):
+            self._open_anew_in(HALF_DEAD)
 
-    async def enter(self, state: SessionState, reason: str | None) -> None:
-        """Be in this state, here and in the row."""
-        if (state, reason) == (self._status.state, self._status.reason):
-            return
-        self._status = SessionStatus(state, reason)
-        await self._until_written(lambda: self._around.store.changed(self._around.process, self.tenant, state, reason))
-
-    async def _until_written(self, write: Callable[[], Awaitable[object]]) -> None:
-        while True:
-            try:
-                await write()
-                return
-            except Unavailable as error:
-                log.warning("%s: its state waits: %s", self.tenant, error,
-                            extra={"action": "session.database_away", "tenant": self.tenant})  # fmt: skip
-                await self._around.clock.sleep(_RETRY)
+    def _open_anew_in(self, seconds: float) -> None:
+        self._anew = asyncio.get_running_loop().call_later(seconds, self.open)
 
     # Sending
 
     async def send(self, message: Outgoing) -> Sent:
         """Raises SendFailed."""
-        if self._client is None or not self.ready:
+        client = self._client
+        if client is None or self._over or not self.ready:
             raise SendFailed("not_connected", retry=True)
         quote = await self._quote(message.reply_to)
         try:
-            sent = await self._client.send(message.to, message.content, quote=quote, mentions=message.mentions)
+            sent = await client.send(message.to, message.content, quote=quote, mentions=message.mentions)
         except SendFailed as error:
             if error.cause == "reach_out_timelock":
                 await self._refused()
             raise
-        if self._status.state == "restricted":
-            self._refusals = 0
-            await self.enter("connected", None)
+        if self._timelock.in_force:
+            self._timelock.lifted()
+            if self.status.state == "restricted":
+                await self._standing.enter("connected", None)
         return sent
 
     async def _refused(self) -> None:
-        """Code 463: WhatsApp lets the number begin no new conversations for a while. One message tries now and then."""
-        pause = _PROBES[min(self._refusals, len(_PROBES) - 1)]
-        self._refusals += 1
-        self._probe_at = self._around.clock.monotonic() + pause
+        pause = self._timelock.refused()
         asyncio.get_running_loop().call_later(pause, self._around.usable, self.tenant)
-        words = f"WhatsApp refuses new conversations of this number (463); the queue waits, next try in {pause:.0f} s"
-        await self.enter("restricted", words)
+        if self.status.state in ("connected", "restricted"):
+            await self._standing.enter("restricted", self._timelock.words)
 
     async def _quote(self, wa_id: str | None) -> Quote | None:
-        found = await self._around.store.quoted(self.tenant, wa_id) if wa_id else None
+        """What is to be quoted. A message whose quote cannot be looked up has not left. Raises SendFailed."""
+        try:
+            found = await self._around.store.quoted(self.tenant, wa_id) if wa_id else None
+        except (Unavailable, StatementRejected) as error:
+            raise SendFailed("database", retry=isinstance(error, Unavailable), detail=str(error)) from error
         if wa_id is None or found is None:
             return None
         sender, content = found
@@ -305,6 +310,6 @@ class Session:
 
     async def typing(self, to: str) -> None:
         """Show that something is being written. It is a courtesy: failing is no failure."""
-        if self._client is not None and self._status.state == "connected":
+        if self._client is not None and self.status.state == "connected":
             with contextlib.suppress(SendFailed):
                 await self._client.typing(to)

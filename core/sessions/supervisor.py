@@ -8,16 +8,18 @@ once.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
-from collections import Counter
+from collections import deque
 from typing import TYPE_CHECKING
 
 from core.errors import StatementRejected, Unavailable
 from core.sessions.protocol import Close, Logout, Open, Pair, Reconnect
+from core.sessions.suspicion import Suspicion
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Collection
 
     from core.clock import Clock
     from core.session_rows import Command, TenantSession
@@ -32,10 +34,11 @@ ROUND = 2.0
 RESTING = frozenset({"logged_out", "replaced", "banned", "client_outdated"})
 """States that end when somebody does something. A gateway that starts tries once."""
 
-SUSPECT, GIVEN_UP = 2, 4
-"""After so many deaths of a process while a tenant was opening, it is opened in a process of its own; not at all."""
-
+_LAST_WRITE = 1.0
 _DIED = "its session process died; it is opened again"
+_PAIRING_DIED = "the process that was pairing died; ask for a new code"
+_GIVEN_UP = "opening it has ended its process again and again; it rests until POST /api/reconnect"
+_STOPPED = "the gateway was stopped"
 
 
 class Supervisor:
@@ -58,7 +61,8 @@ class Supervisor:
         self._children: dict[int, Child] = {}
         self._ours: set[int] = set()
         self._news = asyncio.Event()
-        self._deaths: Counter[str] = Counter()
+        self._suspicion = Suspicion(clock)
+        self._commands: deque[Command] = deque()
         self._resting: set[str] = set()
         self._woken: set[str] = set()
         self._stopping = self._looked = False
@@ -75,67 +79,92 @@ class Supervisor:
         """For ever."""
         while True:
             self._news.clear()
+            for child in self._children.values():
+                child.kill_if_stuck()
             try:
                 await self._round()
-            except (Unavailable, StatementRejected) as error:
-                log.warning("sessions wait: %s", error, extra={"action": "supervisor.database_away"})
-            try:
+            except (Unavailable, StatementRejected, OSError) as error:
+                log.warning("sessions wait: %s", error, extra={"action": "supervisor.waits"})
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(ROUND):
                     await self._news.wait()
-            except TimeoutError:
-                pass
 
     async def close(self, within: float) -> None:
-        """End all session processes in order, `within` seconds at most."""
+        """End all session processes in order, `within` seconds at most. Nobody holds a session then."""
         self._stopping = True
-        await asyncio.gather(*(child.stop(within) for child in self._children.values()))
+        while running := [child for child in self._children.values() if not child.gone]:
+            await asyncio.gather(*(child.stop(within) for child in running))
+        with contextlib.suppress(Unavailable, StatementRejected, TimeoutError):
+            async with asyncio.timeout(_LAST_WRITE):
+                for number in list(self._children):
+                    await self._store.release(number, None, _STOPPED)
 
     async def _round(self) -> None:
         for child in list(self._children.values()):
-            child.kill_if_stuck()
             await self._hear(child)
             if child.gone:
                 await self._bury(child)
         if self._stopping:
             return
         tenants = {row.tenant: row for row in await self._store.tenants() if self._is_whatsapp(row.tenant)}
-        for command in await self._store.claim_commands(self._process, list(self._children)):
-            await self._carry_out(command, tenants.get(command.tenant))
+        self._commands += await self._store.claim_commands(self._process, list(self._children))
+        while self._commands:
+            await self._carry_out(self._commands[0], tenants.get(self._commands[0].tenant))
+            self._commands.popleft()
         for child in self._children.values():
             for tenant in child.tenants - set(tenants):
                 child.tell(Close(tenant))
+        # Whoever is open somewhere has found somebody who woke it.
+        self._resting = {tenant for tenant in self._resting if tenant in tenants and not tenants[tenant].held}
         await self._assign([row for row in tenants.values() if self._wanted(row)])
         self._looked = True
 
+    # What children tell
+
     async def _hear(self, child: Child) -> None:
-        self._resting |= child.rested
-        child.rested.clear()
+        while child.closed:
+            said = child.closed.popleft()
+            child.tenants.discard(said.tenant)
+            child.opening.discard(said.tenant)
+            if child.pairs == said.tenant:
+                child.leaves = True
+                self._resting.discard(said.tenant)
+            if said.rests:
+                self._resting.add(said.tenant)
+        while child.opened:
+            self._suspicion.acquit(child.opened.popleft())
         while child.answers:
-            said = child.answers[0]
-            refusal = {"refused": said.refused, "detail": said.detail} if said.refused else {}
-            await self._store.answer(said.call, refusal)
-            child.answers.pop(0)
+            said_last = child.answers[0]
+            await self._answer(said_last.call, said_last.refused, said_last.detail)
+            child.answers.popleft()
+
+    async def _answer(self, call: int, refused: str | None = None, detail: str = "") -> None:
+        await self._store.answer(call, {"refused": refused, "detail": detail} if refused else {})
 
     async def _bury(self, child: Child) -> None:
         """Its tenants are free for another process; those that were just opening are suspects."""
-        await self._store.release(child.number, None, _DIED)
+        given_up = [] if child.leaves else self._suspicion.would_condemn(child.opening)
+        if given_up:
+            await self._store.release(child.number, given_up, _GIVEN_UP)
+        await self._store.release(child.number, None, _DIED if child.pairs is None else _PAIRING_DIED)
+        for call in child.calls:
+            await self._answer(call, "session_process_died", "the session process died meanwhile; try again")
         del self._children[child.number]
         if child.pairs is not None:
             self._resting.discard(child.pairs)
+        if self._stopping or child.leaves:
             return
-        self._deaths.update(child.opening)
-        for tenant in child.opening:
-            if self._deaths[tenant] >= GIVEN_UP:
-                self._resting.add(tenant)
-                log.error("opening %s has ended its process %d times: it rests until POST /api/reconnect", tenant,
-                          GIVEN_UP, extra={"action": "session.given_up", "tenant": tenant})  # fmt: skip
         log.error("session process %d is gone (status %s) with %d tenants", child.pid, child.status, len(child.tenants),
                   extra={"action": "child.gone"})  # fmt: skip
+        self._suspicion.accuse(child.opening, useful=child.was_useful)
+        for tenant in given_up:
+            self._resting.add(tenant)
+            log.error("%s: %s", tenant, _GIVEN_UP, extra={"action": "session.given_up", "tenant": tenant})
 
     # Who is opened where
 
     def _wanted(self, row: TenantSession) -> bool:
-        if any(row.tenant in child.tenants or row.tenant == child.pairs for child in self._children.values()):
+        if any(row.tenant in child.tenants or child.is_pairing(row.tenant) for child in self._children.values()):
             return False
         if not row.paired or row.held:
             return False
@@ -143,17 +172,21 @@ class Supervisor:
             return True
         return row.tenant not in self._resting and (row.state not in RESTING or not self._looked)
 
-    async def _assign(self, rows: list[TenantSession]) -> None:
+    async def _assign(self, rows: Collection[TenantSession]) -> None:
         for row in rows:
+            suspect = self._suspicion.is_suspect(row.tenant)
+            child = None if suspect else self._with_room()
+            if child is None:
+                if self._stopping or not self._suspicion.may_start:
+                    continue
+                child = await self._new_child()
             self._woken.discard(row.tenant)
-            alone = self._deaths[row.tenant] >= SUSPECT
-            child = (None if alone else self._with_room()) or await self._new_child()
             child.tell(Open(row.tenant))
 
     def _with_room(self) -> Child | None:
         for child in self._children.values():
-            suspect = any(self._deaths[tenant] >= SUSPECT for tenant in child.tenants)
-            if not child.gone and child.pairs is None and not suspect and len(child.tenants) < self._per_process:
+            alone = child.pairs is not None or any(map(self._suspicion.is_suspect, child.tenants))
+            if not child.gone and not alone and len(child.tenants) < self._per_process:
                 return child
         return None
 
@@ -169,30 +202,27 @@ class Supervisor:
 
     async def _carry_out(self, command: Command, row: TenantSession | None) -> None:
         if row is None:
-            return await self._refuse(command, "no_such_session", "the tenant does not send through WhatsApp")
+            return await self._answer(command.id, "no_such_session", "the tenant does not send through WhatsApp")
         if command.kind == "pair":
             return await self._pair(command, row)
         for child in self._children.values():
-            if row.tenant in child.tenants:
+            if row.tenant in child.tenants and not child.gone:
                 order = Logout if command.kind == "logout" else Reconnect
                 return child.tell(order(row.tenant, command.id))
         if not row.paired:
-            return await self._refuse(command, "not_paired", "no WhatsApp number is linked")
+            return await self._answer(command.id, "not_paired", "no WhatsApp number is linked")
         if command.kind == "logout":
             why = "the session is not connected, and WhatsApp must be told; reconnect first"
-            return await self._refuse(command, "not_connected", why)
+            return await self._answer(command.id, "not_connected", why)
         self._resting.discard(row.tenant)
         self._woken.add(row.tenant)
-        self._deaths.pop(row.tenant, None)
-        return await self._store.answer(command.id, {})
+        self._suspicion.forget(row.tenant)
+        return await self._answer(command.id)
 
     async def _pair(self, command: Command, row: TenantSession) -> None:
         if row.paired:
-            return await self._refuse(command, "already_paired", "a WhatsApp number is linked; log out first")
-        child = next((child for child in self._children.values() if child.pairs == row.tenant), None)
+            return await self._answer(command.id, "already_paired", "a WhatsApp number is linked; log out first")
+        child = next((child for child in self._children.values() if child.is_pairing(row.tenant)), None)
         child = child or await self._new_child()
         child.tell(Pair(row.tenant, command.arguments.get("number")))
-        return await self._store.answer(command.id, {})
-
-    async def _refuse(self, command: Command, code: str, detail: str) -> None:
-        await self._store.answer(command.id, {"refused": code, "detail": detail})
+        return await self._answer(command.id)

@@ -6,23 +6,24 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, assert_never
 
-from core.errors import SendFailed, Unavailable
+from core.errors import SendFailed, StatementRejected, Unavailable
 from core.paths.sender import Sender
 from core.sessions.intake import Intake
 from core.sessions.pairing import PairingSession
 from core.sessions.protocol import Alive, Answered, Begin, Close, Closed, Logout, Open, Opened, Opening, Pair, Reconnect
 from core.sessions.session import Session
+from core.sessions.standing import until_written
 from core.transport.base import SessionStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
     from core.clock import Clock
     from core.model import Outgoing, StatusChange
     from core.session_rows import Lease
     from core.sessions.protocol import Orders, Report
-    from core.sessions.session import OnEvent
+    from core.sessions.surroundings import OnEvent
     from core.transport.base import Sent, Transport
     from core.transport.whatsapp.client import Client
     from db.session_store import SessionStore
@@ -36,7 +37,13 @@ LEASE = 15.0
 RENEW_EVERY = 3.0
 ALIVE_EVERY = 1.0
 
+IN_FLIGHT = 2.5
+"""Seconds that messages on their way have at the end. WhatsApp may take 75 for its answer, but what has arrived must be
+written down too."""
+
 _GONE = SessionStatus("disconnected", "not held by this process")
+_STOPPED, _RESTARTED = "the gateway was stopped", "its session process is started again"
+_CLOSED = "closed by the gateway"
 
 
 class Worker:
@@ -58,13 +65,14 @@ class Worker:
         """`connect(tenant, device, on_event)` makes a client; `report` tells the supervisor; `is_listening()`: the
         database is there."""
         self.process, self.sandbox = begin.process, begin.sandbox is not None
+        self.timelock_pause = begin.timelock_pause
         self.clock, self.store, self.client = clock, sessions, connect
         self.turn = asyncio.Lock()
         self.intake = Intake(store, sessions, clock, process=self.process)
         self._report, self._is_listening = report, is_listening
         self._sessions: dict[str, Session] = {}
         self._pairing: PairingSession | None = None
-        self._was_away = False
+        self._away = self._leaving = False
         self._tasks: set[asyncio.Task[None]] = set()
         self.ended = asyncio.Event()
         self.sender = Sender(
@@ -78,11 +86,15 @@ class Worker:
         """Begin to carry an order out."""
         match order:
             case Open(tenant):
-                self._go(self._open([tenant]))
+                self._go(self._open(tenant))
             case Close(tenant):
-                self._go(self._rest(tenant))
-            case Pair(tenant, number):
-                self._go(self._pair(tenant, number))
+                self._go(self._let_go(tenant, rests=False))
+            case Pair(tenant, number) if self._pairing is None:
+                self._pairing = PairingSession(tenant, self)
+                self._go(self._pair(self._pairing, number))
+            case Pair(_, number):
+                if self._pairing is not None and number is not None:
+                    self._go(self._pairing.show_code(number))
             case Logout(tenant, call):
                 self._go(self._logout(tenant, call))
             case Reconnect(tenant, call):
@@ -103,31 +115,29 @@ class Worker:
             log.error("the session process ends", exc_info=error, extra={"action": "worker.crashed"})
             self.ended.set()
 
-    async def _open(self, tenants: Collection[str]) -> None:
-        leases = {lease.tenant: lease for lease in await self._lease(tenants)}
-        for tenant in tenants:
-            if (lease := leases.get(tenant)) is None:
-                self._report(Closed(tenant, rests=False))
-            elif tenant not in self._sessions:
-                self._sessions[tenant] = Session(lease, self)
-                self._sessions[tenant].open()
+    async def _open(self, tenant: str) -> None:
+        lease = await self._lease(tenant)
+        if lease is None or self._leaving:
+            self._report(Closed(tenant, rests=False))
+        elif tenant not in self._sessions:
+            self._sessions[tenant] = session = Session(lease, self)
+            if not self._away:
+                session.open()
 
-    async def _lease(self, tenants: Collection[str]) -> list[Lease]:
+    async def _lease(self, tenant: str) -> Lease | None:
         while True:
             try:
-                return await self.store.lease(self.process, list(tenants), LEASE)
+                return next(iter(await self.store.lease(self.process, [tenant], LEASE)), None)
             except Unavailable as error:
-                log.warning("cannot take leases: %s", error, extra={"action": "worker.database_away"})
+                log.warning("cannot take a lease: %s", error, extra={"action": "worker.database_away"})
                 await self.clock.sleep(ALIVE_EVERY)
 
-    async def _pair(self, tenant: str, number: str | None) -> None:
-        if self._pairing is not None:
-            if number is not None:
-                await self._pairing.show_code(number)
-            return
-        if await self._lease([tenant]):
-            self._pairing = PairingSession(tenant, self)
-            await self._pairing.run(number)
+    async def _pair(self, pairing: PairingSession, number: str | None) -> None:
+        if await self._lease(pairing.tenant):
+            await pairing.run(number)
+            await self._release(pairing.tenant, None)
+        # Nobody has to wait for the end of this process to begin anew.
+        self._report(Closed(pairing.tenant, rests=False))
         self.ended.set()
 
     async def _logout(self, tenant: str, call: int) -> None:
@@ -145,7 +155,7 @@ class Worker:
             session.open()
             self._report(Answered(call))
         else:
-            self._report(Answered(call, "not_connected", "the session is not open"))
+            self._report(Answered(call, "not_connected", "the session is just being opened or closed; try again"))
 
     # For as long as it lives
 
@@ -153,16 +163,28 @@ class Worker:
         """For ever: hold what is held. What was lost is closed at once: somebody else opens it."""
         while True:
             await self.clock.sleep(RENEW_EVERY)
-            if not self._sessions or not self._is_listening():
-                continue
-            try:
-                held = {lease.tenant for lease in await self.store.lease(self.process, list(self._sessions), LEASE)}
-            except Unavailable:
-                continue
-            for tenant in set(self._sessions) - held:
-                log.warning("%s is held by another process now", tenant,
-                            extra={"action": "session.lease_lost", "tenant": tenant})  # fmt: skip
-                await self._let_go(tenant, rests=False)
+            if self._is_listening():
+                await self._renew()
+
+    async def _renew(self) -> None:
+        asked = set(self._sessions)
+        pairing = {self._pairing.tenant} if self._pairing is not None else set()
+        if not asked | pairing:
+            return
+        try:
+            held = {lease.tenant for lease in await self.store.lease(self.process, asked | pairing, LEASE)}
+        except (Unavailable, StatementRejected) as error:
+            log.warning("leases wait: %s", error, extra={"action": "worker.database_away"})
+            return
+        for tenant in asked - held:
+            log.warning("%s is held by another process now", tenant,
+                        extra={"action": "session.lease_lost", "tenant": tenant})  # fmt: skip
+            self._go(self._let_go(tenant, rests=False))
+
+    async def begun(self) -> None:
+        """Wait until this process is known to live: nobody respects the leases of one that is not."""
+        while not self._is_listening():
+            await self.clock.sleep(0.01)
 
     async def show_life(self) -> None:
         """For ever: the supervisor ends a process that is silent."""
@@ -172,31 +194,43 @@ class Worker:
 
     def database_lost(self) -> None:
         """With a socket open, what comes in now would be lost."""
-        self._was_away = True
+        self._away = True
         for session in self._sessions.values():
             session.suspend()
 
     async def database_back(self) -> None:
         """Take the leases again, and connect what is still ours. Raises Unavailable."""
-        if self._was_away:
+        if self._away:
             self.sender.hold()
-        leases = {lease.tenant: lease for lease in await self.store.lease(self.process, list(self._sessions), LEASE)}
-        for tenant, session in list(self._sessions.items()):
-            if lease := leases.get(tenant):
-                session.open(lease)
+        asked = list(self._sessions)
+        leases = {lease.tenant: lease for lease in await self.store.lease(self.process, asked, LEASE)}
+        self._away = False
+        for tenant, session in self._sessions.items():
+            if tenant in leases or tenant not in asked:  # who came since then has just taken the lease
+                session.open(leases.get(tenant))
             else:
-                await self._let_go(tenant, rests=False)
+                self._go(self._let_go(tenant, rests=False))
 
     async def close(self) -> None:
         """Stop claiming; what is in flight is sent and recorded; disconnect; what has arrived is written; let go."""
-        await self.sender.close()
-        await asyncio.gather(*(session.close() for session in self._sessions.values()))
-        await self.store.release(self.process, None, "the gateway was stopped")
+        self._leaving = True
+        sending = asyncio.create_task(self.sender.close())
+        await asyncio.wait([sending], timeout=IN_FLIGHT)
+        # What is still on its way loses its socket now, and is recorded as unknown.
+        closing = [session.close() for session in self._sessions.values()]
+        await asyncio.gather(*closing, return_exceptions=True)
+        await asyncio.wait([sending], timeout=IN_FLIGHT)
+        await self.store.release(self.process, None, _RESTARTED if self.ended.is_set() else _STOPPED)
 
     async def _let_go(self, tenant: str, *, rests: bool) -> None:
-        session = self._sessions.pop(tenant)
-        await session.close()
-        self._report(Closed(tenant, rests))
+        """Close and release, and only then tell the supervisor, who may give it to another process at once."""
+        if (session := self._sessions.pop(tenant, None)) is not None:
+            await session.close()
+            await self._release(tenant, None if rests else _CLOSED)
+            self._report(Closed(tenant, rests))
+
+    async def _release(self, tenant: str, why: str | None) -> None:
+        await until_written(lambda: self.store.release(self.process, [tenant], why), self.clock, tenant)
 
     # Surroundings of a session
 
@@ -204,15 +238,14 @@ class Worker:
         self._report(Opened(tenant) if over else Opening(tenant))
 
     def usable(self, tenant: str) -> None:
-        self.sender.wake(tenant)
+        self.sender.resume(tenant)
 
     def rests(self, tenant: str) -> None:
-        self._go(self._rest(tenant))
+        self._go(self._let_go(tenant, rests=True))
 
-    async def _rest(self, tenant: str) -> None:
-        if tenant in self._sessions:
-            await self._let_go(tenant, rests=True)
-            await self.store.release(self.process, [tenant], "")
+    def give_up(self, why: str) -> None:
+        log.error("the session process ends: %s", why, extra={"action": "worker.given_up"})
+        self.ended.set()
 
     # The transport of its sender
 

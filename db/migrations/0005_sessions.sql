@@ -20,6 +20,9 @@ CREATE TABLE sessions (
   pairing      jsonb                            -- {qr, qr_until, code, code_until} while pairing; secret
 );
 
+-- One device, one tenant: whoever opened another's would throw it out, and send its messages from a number that is not its own.
+CREATE UNIQUE INDEX sessions_jid ON sessions (jid) WHERE jid IS NOT NULL;
+
 -- Calls to the process that can answer them: kind is pair, logout or reconnect.
 CREATE TABLE commands (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -71,16 +74,17 @@ BEGIN
   RETURNING s.tenant_id::text, s.fence, s.jid, s.sandbox;
 END $$;
 
--- The process holds these no longer (null: none any more). A session that was shown as working is not.
+-- The process holds these no longer (whom null: none any more). A session that was shown as working is not (why null: its state stays).
 CREATE FUNCTION release_v1(by_process integer, whom text[], why text) RETURNS SETOF text LANGUAGE sql AS $$
+  WITH held AS MATERIALIZED (
+    SELECT s.tenant_id, why IS NOT NULL AND s.state IN ('connecting', 'connected', 'restricted', 'pairing') AS changes FROM sessions s
+     WHERE s.process = by_process AND (whom IS NULL OR s.tenant_id = ANY (whom)) ORDER BY s.tenant_id FOR UPDATE)
   UPDATE sessions s
      SET process = NULL, leased_until = NULL, pairing = NULL,
-         state = CASE WHEN s.state IN ('connecting', 'connected', 'restricted') THEN 'disconnected'
-                      WHEN s.state = 'pairing' THEN CASE WHEN s.jid IS NULL THEN 'unpaired' ELSE 'disconnected' END
-                      ELSE s.state END,
-         reason = CASE WHEN s.state IN ('connecting', 'connected', 'restricted', 'pairing') THEN why ELSE s.reason END,
-         since = CASE WHEN s.state IN ('connecting', 'connected', 'restricted', 'pairing') THEN clock_timestamp() ELSE s.since END
-   WHERE s.process = by_process AND (whom IS NULL OR s.tenant_id = ANY (whom))
+         state = CASE WHEN NOT h.changes THEN s.state WHEN s.jid IS NULL THEN 'unpaired' ELSE 'disconnected' END,
+         reason = CASE WHEN h.changes THEN why ELSE s.reason END,
+         since = CASE WHEN h.changes THEN clock_timestamp() ELSE s.since END
+    FROM held h WHERE s.tenant_id = h.tenant_id
   RETURNING s.tenant_id::text
 $$;
 

@@ -1,2 +1,9 @@
-UPDATE sessions SET jid = %(jid)s, lid = %(lid)s, push_name = %(push_name)s, sandbox = %(sandbox)s
- WHERE tenant_id = %(tenant)s AND process = %(process)s RETURNING tenant_id
+-- session_bind
+-- Numbers of devices are given again: whoever had this one has lost it.
+WITH mine AS (
+  SELECT tenant_id FROM sessions WHERE tenant_id = %(tenant)s AND process = %(process)s FOR UPDATE
+), lost AS (
+  UPDATE sessions s SET jid = NULL, lid = NULL, state = 'unpaired', since = clock_timestamp(), reason = 'its device is linked to another tenant now'
+    FROM mine WHERE s.jid = %(jid)s AND s.tenant_id <> mine.tenant_id RETURNING s.tenant_id)
+UPDATE sessions s SET jid = %(jid)s, lid = %(lid)s, push_name = %(push_name)s, sandbox = %(sandbox)s
+  FROM mine WHERE s.tenant_id = mine.tenant_id AND (SELECT count(*) FROM lost) >= 0 RETURNING s.tenant_id

@@ -1,0 +1,47 @@
+"""What a session, or the pairing of one, needs from the process that it lives in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable
+
+    from core.clock import Clock
+    from core.sessions.intake import Intake
+    from core.transport.whatsapp.client import Client
+    from core.transport.wire import Event
+    from db.session_store import SessionStore
+
+    OnEvent = Callable[[Event], Awaitable[None] | None]
+
+
+class Surroundings(Protocol):
+    """`process`: its number, under which leases are taken; `sandbox`: it speaks to a WhatsApp on loopback;
+    `timelock_pause`: see core.sessions.timelock."""
+
+    process: int
+    sandbox: bool
+    timelock_pause: float
+    clock: Clock
+    store: SessionStore
+    intake: Intake
+    turn: asyncio.Lock
+    """Held by whoever is connecting: it is the moment in which processes have died, and one tenant at a time shall be
+    under suspicion."""
+
+    def client(self, tenant: str, device: str | None, on_event: OnEvent) -> Client:
+        """A client that is not open yet."""
+
+    def opening(self, tenant: str, *, over: bool) -> None:
+        """Tell the supervisor that the moment begins, or is over, in which processes have died."""
+
+    def usable(self, tenant: str) -> None:
+        """Messages may go."""
+
+    def rests(self, tenant: str) -> None:
+        """The session came to an end that trying again would not mend."""
+
+    def give_up(self, why: str) -> None:
+        """The library has got stuck for good: the process is to be ended."""

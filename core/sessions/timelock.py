@@ -1,0 +1,50 @@
+"""WhatsApp's code 463: for a while a number may begin no new conversations."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from core.clock import Clock
+
+_GROWTH = (1, 5, 15, 60)
+"""How many first pauses each pause lasts."""
+
+
+class Timelock:
+    """In force from a refused message until one has left. Meanwhile one message is tried now and then."""
+
+    def __init__(self, clock: Clock, first_pause: float) -> None:
+        """`first_pause`: seconds until the next message is tried after a first refusal."""
+        self._clock, self._first_pause = clock, first_pause
+        self._refusals = 0
+        self._until = 0.0
+        self.words = ""
+        """What holds, for people."""
+
+    @property
+    def in_force(self) -> bool:
+        """Whether the last that was heard is a refusal."""
+        return self._refusals > 0
+
+    @property
+    def lets_try(self) -> bool:
+        """Whether a message may be tried now."""
+        return self._clock.monotonic() >= self._until
+
+    def refused(self) -> float:
+        """Another message was refused; in how many seconds the next may be tried."""
+        pause = self._first_pause * _GROWTH[min(self._refusals, len(_GROWTH) - 1)]
+        self._refusals += 1
+        self._until = self._clock.monotonic() + pause
+        again = self._clock.now() + timedelta(seconds=pause)
+        self.words = (
+            "WhatsApp refuses new conversations of this number (463); the queue waits, and the next message is tried "
+            f"at {again:%H:%M:%S} UTC"
+        )
+        return pause
+
+    def lifted(self) -> None:
+        """A message has left."""
+        self._refusals = 0
