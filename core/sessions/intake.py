@@ -11,7 +11,7 @@ import logging
 from collections import defaultdict
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.errors import StatementRejected, Unavailable
 from core.model import Incoming
@@ -32,8 +32,6 @@ EARLY = 1000
 none of ours: what a person wrote on the tenant's own phone."""
 
 _RETRY = 0.2
-_REMEMBERED = 1000
-_FURTHEST = ("delivered", "read", "played")
 
 
 class Intake:
@@ -43,7 +41,6 @@ class Intake:
         self._store, self._sessions, self._clock, self._process = store, sessions, clock, process
         self._early: dict[tuple[str, str], list[Receipt]] = {}
         self._in_turn: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._recorded: dict[tuple[str, str], None] = {}
 
     async def message(self, tenant: str, received: Received) -> None:
         """Keep a person's message, once. The tenant's own, and what is no text, is not for plugins."""
