@@ -75,19 +75,30 @@ class Intake:
     async def receipt(self, tenant: str, receipt: Receipt) -> None:
         """Write how far messages have come. One that overtakes the record of its own sending waits for it."""
         async with self._in_turn[tenant]:
-            known = await self._acked(tenant, receipt)
-            for wa_id in set(receipt.ids) - known:
-                self._early.setdefault((tenant, wa_id), []).append(receipt)
+            held = [wa_id for wa_id in receipt.ids if (tenant, wa_id) in self._early]
+            fresh = tuple(wa_id for wa_id in receipt.ids if wa_id not in held)
+            known = await self._acked(tenant, replace(receipt, ids=fresh)) if fresh else set()
+            for wa_id in receipt.ids:
+                if wa_id not in known:
+                    self._early.setdefault((tenant, wa_id), []).append(receipt)
+            for wa_id in held:
+                await self._write_held(tenant, wa_id)
             while len(self._early) > EARLY:
                 self._early.pop(next(iter(self._early)))
 
     async def sent(self, tenant: str, wa_id: str) -> None:
         """A message was recorded as sent: its receipts may have come already."""
-        # In turn: a receipt that did not find the row, and is about to wait, waits already when this looks; one that
-        # comes now does not overtake those that waited.
+        # In turn: a receipt that did not find the row is kept by the time that this looks.
         async with self._in_turn[tenant]:
-            for receipt in self._early.pop((tenant, wa_id), ()):
-                await self._acked(tenant, replace(receipt, ids=(wa_id,)))
+            await self._write_held(tenant, wa_id)
+
+    async def _write_held(self, tenant: str, wa_id: str) -> None:
+        """What came early is written before what came after it."""
+        held = self._early.get((tenant, wa_id), [])
+        while held and await self._acked(tenant, replace(held[0], ids=(wa_id,))):
+            del held[0]
+        if not held:
+            self._early.pop((tenant, wa_id), None)
 
     async def _acked(self, tenant: str, receipt: Receipt) -> set[str]:
         """Those of its messages that are known by their WhatsApp ids."""
