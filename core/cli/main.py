@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 
 
-_LONG_LIVED = {"serve", "session-process"}
+_LONG_LIVED = {"serve", "session-process", "demo"}
 
 
 @app.callback()

@@ -123,12 +123,16 @@ class Drawing:
 
 
 def drawing(text: str, *, colours: bool) -> str:
-    """The QR code in half blocks, two rows of squares a line, and what to do with it."""
-    squares = io.StringIO()
-    segno.make(text, error="l", micro=False).terminal(squares, border=_QUIET, compact=True)
-    lines = [_LIGHT.format(line) if colours else line for line in squares.getvalue().splitlines()]
-    lines.append("WhatsApp on the phone: Settings > Linked devices > Link a device, and scan this.")
-    return "\n".join(lines) + "\n"
+    """The QR code, and what to do with it."""
+    how = "WhatsApp on the phone: Settings > Linked devices > Link a device, and scan this."
+    return f"{squares(text, colours=colours)}\n{how}\n"
+
+
+def squares(text: str, *, colours: bool) -> str:
+    """The QR code in half blocks, two rows of squares a line."""
+    drawn = io.StringIO()
+    segno.make(text, error="l", micro=False).terminal(drawn, border=_QUIET, compact=True)
+    return "\n".join(_LIGHT.format(line) if colours else line for line in drawn.getvalue().splitlines())
 
 
 def typed(code: str) -> str:
