@@ -1,0 +1,139 @@
+"""Every state that WhatsApp can put a session in, with its reason, and what becomes of the queue meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.wire.town import until
+
+if TYPE_CHECKING:
+    from sandbox import Phone
+    from tests.wire.town import Town
+
+SHOP, CAFE, BAKER, TAILOR, BARBER = (f"62811111111{number}" for number in range(1, 6))
+BUDI = "628222222222"
+LIMITED = "{api_key: , daily_limit: {limit: 2}, delay: {min: 0, max: 0}}"
+
+
+async def paired(town: Town, **numbers: str) -> None:
+    """A gateway with these tenants, linked to these numbers."""
+    for tenant in numbers:
+        await town.add(tenant)
+    await town.serve()
+    for tenant, number in numbers.items():
+        await town.pair(tenant, number)
+
+
+async def reconnected(town: Town, tenant: str) -> None:
+    """POST /api/reconnect, which is accepted."""
+    status, answer = await town.ask(tenant, "POST", "/api/reconnect")
+    assert status == 200, answer
+
+
+def device(town: Town, number: str) -> int:
+    """The one linked device of a number."""
+    return town.sandbox.devices(number)[0]
+
+
+async def arrived(phone: Phone, *texts: str) -> None:
+    """Exactly these have arrived, in this order."""
+    await until(lambda: len(phone.received), lambda count: count >= len(texts))
+    assert tuple(message.text for message in phone.received) == texts
+
+
+async def test_code_463_fails_one_message_and_holds_the_others_until_one_gets_through(town: Town) -> None:
+    """The refused message is named and its quota given back; the state is `restricted` with the reason; the queue
+    waits; the first message that WhatsApp takes makes the session `connected` again."""
+    town.installation.write("service.yaml", "sessions: {timelock_pause: 3}\n")
+    await town.add("shop", plugins=LIMITED)
+    await town.serve()
+    await town.pair("shop", SHOP)
+    budi = town.sandbox.phone(BUDI, "Budi")
+    town.sandbox.refuse_sends(SHOP, 463, 1)
+    refused = await town.send("shop", BUDI, "refused")
+    told = await town.until_status("shop", refused["id"], "failed")
+    assert told["history"][-1]["cause"] == "reach_out_timelock"
+    restricted = await town.until_state("shop", "restricted")
+    assert "463" in restricted["reason"]
+    held = [await town.send("shop", BUDI, text) for text in ("one", "two")]  # the limit is two: one was given back
+    assert {(await town.status_of("shop", message["id"]))["status"] for message in held} == {"queued"}
+    assert (await town.state("shop"))["state"] == "restricted"
+    await arrived(budi, "one", "two")
+    await town.until_state("shop", "connected")
+
+
+async def test_refused_logins_have_each_their_state(town: Town) -> None:
+    """405 keeps the session and says what to do; 402 is a ban with its end; 401 and 403 log out; 503 is tried again by
+    itself. What is queued waits in all of them, and leaves when the session is there again."""
+    await paired(town, outdated=SHOP, banned=CAFE, unlinked=BAKER, locked=TAILOR, busy=BARBER)
+    budi = town.sandbox.phone(BUDI, "Budi")
+    codes = {"outdated": (SHOP, 405), "banned": (CAFE, 402), "unlinked": (BAKER, 401), "locked": (TAILOR, 403)}
+    for tenant, (number, code) in codes.items():
+        town.sandbox.refuse_logins(number, code)
+        await reconnected(town, tenant)
+    town.sandbox.refuse_logins(BARBER, 503, 1)
+    await reconnected(town, "busy")
+    assert "405" in (await town.until_state("outdated", "client_outdated"))["reason"]
+    assert "until 20" in (await town.until_state("banned", "banned"))["reason"]
+    assert "unlinked" in (await town.until_state("unlinked", "logged_out"))["reason"]
+    assert "403" in (await town.until_state("locked", "logged_out"))["reason"]
+    await town.until_state("busy", "connected")
+    kept = {tenant for (tenant,) in town.query("SELECT tenant_id FROM sessions WHERE jid IS NOT NULL")}
+    assert kept == {"outdated", "banned", "busy"}
+    waiting = {tenant: await town.send(tenant, BUDI, tenant) for tenant in codes}
+    assert (await town.send("busy", BUDI, "busy", wait=20))["status"] != "queued"
+    for tenant, message in waiting.items():
+        assert (await town.status_of(tenant, message["id"]))["status"] == "queued", tenant
+    for tenant in ("outdated", "banned"):
+        town.sandbox.refuse_logins(codes[tenant][0], 0)
+        await reconnected(town, tenant)
+        await town.until_state(tenant, "connected")
+        await town.until_status(tenant, waiting[tenant]["id"], "sent", "delivered")
+    assert sorted(message.text for message in budi.received) == ["banned", "busy", "outdated"]
+
+
+async def test_lost_connections(town: Town) -> None:
+    """Replaced: stays away until POST /api/reconnect. A dropped socket, and a busy WhatsApp after it: connected by
+    itself, and what was queued meanwhile arrives once. A gateway that is told to log out unlinks the device."""
+    await paired(town, shop=SHOP, cafe=CAFE)
+    budi = town.sandbox.phone(BUDI, "Budi")
+    await town.sandbox.replace(CAFE, device(town, CAFE))
+    assert "another program" in (await town.until_state("cafe", "replaced"))["reason"]
+
+    since = (await town.state("shop"))["since"]
+    await town.sandbox.drop(SHOP, device(town, SHOP))
+    await until(lambda: town.state("shop"), lambda now: now["state"] == "connected" and now["since"] != since)
+    town.sandbox.refuse_logins(SHOP, 503, 2)
+    await town.sandbox.drop(SHOP, device(town, SHOP))
+    await town.until_state("shop", "disconnected")
+    await town.send("shop", BUDI, "meanwhile")
+    await town.until_state("shop", "connected")
+    await town.send("shop", BUDI, "afterwards", wait=20)
+    await arrived(budi, "meanwhile", "afterwards")
+
+    assert (await town.state("cafe"))["state"] == "replaced"
+    assert not town.sandbox.is_online(CAFE, device(town, CAFE))
+    await reconnected(town, "cafe")
+    await town.until_state("cafe", "connected")
+
+    status, answer = await town.ask("shop", "POST", "/api/logout")
+    assert status == 200, answer
+    assert "on request" in (await town.until_state("shop", "logged_out"))["reason"]
+    assert town.sandbox.devices(SHOP) == []
+    assert town.query("SELECT tenant_id FROM sessions WHERE jid IS NOT NULL") == [("cafe",)]
+
+
+async def test_a_login_that_is_not_there_stops_one_tenant(town: Town) -> None:
+    """A jid that whatsmeow's tables do not have would end the process of everybody: its tenant is unpaired, says why,
+    and the others are not disturbed; it can be linked again."""
+    await paired(town, shop=SHOP, cafe=CAFE)
+    await town.stop()
+    town.query("UPDATE sessions SET jid = '628999999999:3@s.whatsapp.net' WHERE tenant_id = 'cafe'")
+    await town.serve()
+    lost = await town.until_state("cafe", "unpaired")
+    assert "628999999999:3" in lost["reason"]
+    await town.until_state("shop", "connected")
+    since = (await town.state("shop"))["since"]
+    town.query("UPDATE sessions SET asked_at = NULL")
+    await town.pair("cafe", CAFE)
+    assert (await town.state("shop"))["since"] == since
