@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     Rule = Callable[[PurePosixPath, ast.Module], Iterator[tuple[int, str]]]
 
-VALUES = ("clock", "decisions", "errors", "jid", "model", "outbox", "session_rows")
+VALUES = ("clock", "decisions", "errors", "jid", "model", "outbox", "session_rows", "whatsmeow_rows")
 """The rooms of core that hold values and nothing else; db, which is handed them, may import them."""
 
 FLOORS = {
-    **dict.fromkeys((*VALUES, "windows", "yaml_files"), 0),
+    **dict.fromkeys((*VALUES, "baileys", "windows", "yaml_files"), 0),
     **dict.fromkeys(("hooks", "settings"), 1),
     **dict.fromkeys(("tenants", "transport"), 2),
     **dict.fromkeys(("paths", "sessions", "capabilities", "services"), 3),
@@ -39,6 +39,8 @@ TIME_AND_CHANCE = (
     *("time.time", "time.time_ns", "time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.sleep"),
     "asyncio.sleep",
 )
+
+BESIDE_BAILEYS = {*sys.stdlib_module_names, "cryptography", "phonenumbers"}
 
 LOADERS = ("importlib.import_module", "import_module", "__import__")
 NO_NAMES = {"utils", "util", "helpers", "helper", "common", "manager", "misc"}
@@ -150,6 +152,14 @@ def values_are_light(path: PurePosixPath, tree: ast.Module) -> Iterator[tuple[in
                 yield found.line, f"{found.target}: rooms of values import each other and the standard library"
 
 
+def baileys_is_pure(path: PurePosixPath, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    if path.is_relative_to("core/baileys"):
+        for found in at_run_time(path, tree):
+            ours = found.within("core.baileys", *(f"core.{name}" for name in VALUES if name != "clock"))
+            if not ours and found.target.partition(".")[0] not in BESIDE_BAILEYS:
+                yield found.line, f"{found.target}: core.baileys imports values, the standard library and cryptography"
+
+
 def run_hands_over(path: PurePosixPath, tree: ast.Module) -> Iterator[tuple[int, str]]:
     for found in at_run_time(path, tree):
         if path.name == "run.py" and found.within("core", "db", "plugins", "sandbox"):
@@ -214,6 +224,7 @@ RULES: dict[str, Rule] = {
     "pluggy at home": only_in("pluggy", "core/hooks"),
     "core imports downwards": downwards,
     "values are light": values_are_light,
+    "baileys is pure": baileys_is_pure,
     "run hands over": run_hands_over,
     "the sandbox stands apart": the_sandbox_stands_apart,
     "one clock": one_clock,

@@ -110,6 +110,13 @@ def test_the_face_is_pinned() -> None:
         ("values are light", "core/model.py", "import aiohttp", "import dataclasses"),
         ("values are light", "core/errors.py", "from core.windows import window", "from core.jid import parse"),
         ("values are light", "core/jid.py", "from yaml import safe_load", "import phonenumbers"),
+        (
+            "baileys is pure",
+            "core/baileys/creds.py",
+            "from core.settings import Settings",
+            "from core.errors import Refused",
+        ),
+        ("baileys is pure", "core/baileys/creds.py", "from core.clock import Clock", "import cryptography, json"),
         ("run hands over", "run.py", "from core.app import App", "import core\nfrom core.cli import main"),
         ("run hands over", "core/cli/serve.py", "import run", "import runpy"),
         ("the sandbox stands apart", "sandbox/server.py", "from core.model import Reply", "import asyncio"),
