@@ -13,7 +13,7 @@ from core.hooks.discovery import BUILT_INS
 if TYPE_CHECKING:
     from pathlib import Path
 
-PLUGIN = Template('''"""$name: accept messages only while somebody is there to read the answers.
+PLUGIN = Template('''"""$name: write to people only while somebody is there, and tell them when that is.
 
 Enable it in config/tenants/TENANT.yaml (the list replaces the default one, so name the others too):
 
@@ -22,6 +22,7 @@ Enable it in config/tenants/TENANT.yaml (the list replaces the default one, so n
       whitelist:
       daily_limit:
       delay:
+      opt_out:
       $name: { open: 8, close: 20 }
 """
 
@@ -37,29 +38,49 @@ class Options:  # what YAML may set, with defaults; checked when the gateway sta
 
 
 @hookimpl
-def admit(now, options):  # called for every outgoing message; `now` is the tenant's local time
+def admit(message, now, options):  # called for every outgoing message; `now` is the tenant's local time
+    if message.answers:  # whoever asks is awake
+        return None
     if not options.open <= now.hour < options.close:
         return Deny("$name", f"open {options.open}:00 to {options.close}:00")
     return None  # no objection
+
+
+@hookimpl
+def on_message(message, options):  # called for every message that somebody writes
+    if "open" in message.content.casefold():
+        return message.reply(f"We are open {options.open}:00 to {options.close}:00.")
+    return None  # nothing to say
 ''')
 
 TEST = Template('''"""A hook is a plain function: call it with what it asks for."""
 
 from datetime import datetime
+from types import SimpleNamespace
 
 import $name
+from core import Incoming
+
+NIGHT = datetime.fromisoformat("2026-01-05T21:30:00+07:00")
+NOON = datetime.fromisoformat("2026-01-05T12:00:00+07:00")
+OFFER, ANSWER = SimpleNamespace(answers=None), SimpleNamespace(answers="3EB0C431")
 
 
 def test_denies_at_night() -> None:
-    """Half past nine in the evening is too late."""
-    night = datetime.fromisoformat("2026-01-05T21:30:00+07:00")
-    assert $name.admit(night, $name.Options()).code == "$name"
+    """Half past nine in the evening is too late, but not for an answer."""
+    assert $name.admit(OFFER, NIGHT, $name.Options()).code == "$name"
+    assert $name.admit(ANSWER, NIGHT, $name.Options()) is None
 
 
 def test_has_no_objection_by_day() -> None:
     """At noon the message passes."""
-    noon = datetime.fromisoformat("2026-01-05T12:00:00+07:00")
-    assert $name.admit(noon, $name.Options()) is None
+    assert $name.admit(OFFER, NOON, $name.Options()) is None
+
+
+def test_answers() -> None:
+    """Who asks for it is told when there is somebody."""
+    asks = Incoming(id="1", tenant="shop", chat="628123456789", sender="628123456789", content="Open?", at=NOON)
+    assert $name.on_message(asks, $name.Options()).content == "We are open 8:00 to 20:00."
 ''')
 
 
