@@ -6,10 +6,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp import web
+
+from core.web.whole import Whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from aiohttp import web
 
     from core.model import OptOut
     from core.outbox import StoredMessage, Usage
@@ -24,7 +27,7 @@ _encode = msgspec.json.Encoder().encode
 
 def respond(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
     """`body` as JSON."""
-    return web.Response(status=status, body=_encode(body), headers={"Content-Type": _JSON, **(headers or {})})
+    return Whole(status=status, body=_encode(body), headers={"Content-Type": _JSON, **(headers or {})})
 
 
 def usage(quota: Usage | None) -> dict[str, Any] | None:
