@@ -84,6 +84,8 @@ class _Attempt:
         except OverLimit as refused:
             raise CommandError(f"{refused.detail}: try again in {refused.retry_after or 60:.0f} s") from None
         except Conflict as refused:
+            if refused.code == "pairing_ended":
+                raise CommandError(f"{refused.detail}; {_again(self.tenant)}") from None
             if refused.code != "already_paired":
                 raise
         else:

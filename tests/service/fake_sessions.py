@@ -63,8 +63,8 @@ class FakeSessions:
         await self.store.lease(self.process, [tenant], 3600)
         until = datetime.now(UTC) + timedelta(seconds=seconds)
         pairing = Pairing(QR.format(secrets.token_hex(4)), until, code, until if code else None)
-        self.shown[tenant] = pairing
         assert await self.store.changed(self.process, tenant, "pairing", None, pairing)
+        self.shown[tenant] = pairing
         return pairing
 
     async def becomes(self, tenant: str, state: SessionState, reason: str | None = None) -> None:

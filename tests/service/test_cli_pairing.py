@@ -151,12 +151,12 @@ async def test_ctrl_c(cli: CommandLine, phones: FakeSessions) -> None:
 async def test_a_process_that_dies(cli: CommandLine, house: House) -> None:
     """The command does not wait for ever for a session process that says nothing any more."""
     async with fake_sessions(house.database_url) as phones:
-        command = await started(cli)
-        while ALPHA not in phones.shown:
-            await asyncio.sleep(0.02)
-    status, _, err = await ended(command)
-    assert status == 1
-    assert "process is gone" in err
+        command = await started(cli, "--json")
+        while (await event(command))["event"] != "qr":
+            pass
+        assert phones.asked
+    status, out, _ = await ended(command)
+    assert (status, "process is gone" in out) == (1, True)
 
 
 async def test_a_linked_tenant(cli: CommandLine, phones: FakeSessions) -> None:

@@ -25,7 +25,8 @@ EXAMPLES = {name: json.loads(text) for name, text in re.findall(r"^```json (\S+)
 REFUSALS = (
     r"(?:Refused|BadRequest|Unauthorized|Forbidden|NotFound|Conflict|TooLarge|WrongContentType|Unprocessable|OverLimit)"
     r'\(\s*"(\w+)"',
-    r'_refuse\((?:command, )?\s*"(\w+)"',
+    r'_refuse\(\s*"(\w+)"',
+    r'(?:_answer|Answered)\([\w.]+,\s*"(\w+)"',
     r'Problem\(\s*(?:\d+|status), "(\w+)"',
     r'\d+: \("(\w+)", "',
     r'(?:code = |else )"(field_\w+)"',
