@@ -111,13 +111,19 @@ def _sending(chains: dict[bytes, Place], public: bytes, private: bytes, where: P
 
 
 def _receiving(chains: dict[bytes, Place], live: bytes) -> list[dict[str, Any]]:
-    """The live chain last; before it those that still wait for a message. node keeps the spent ones for ever."""
+    """The live chain last; before it those that may still bring a message. node keeps the spent ones for ever."""
     kept = [
         _chain(public, chain)
         for public, chain in chains.items()
-        if public != live and chain["chainType"].value == _RECEIVING and chain["messageKeys"].mapping()
+        if public != live and chain["chainType"].value == _RECEIVING and _is_of_use(chain)
     ]
     return [*kept[1 - MOST_CHAINS :], _live(live, chains.get(live))]
+
+
+def _is_of_use(chain: Place) -> bool:
+    """It has keys of messages that did not come yet, or was not closed: node closes each as the next begins, but not
+    those that came from libsignal."""
+    return bool(chain["messageKeys"].mapping()) or chain["chainKey"].get("key") is not None
 
 
 def _live(public: bytes, chain: Place | None) -> dict[str, Any]:
