@@ -59,7 +59,8 @@ def starter(  # noqa: PLR0913 - what a session process has to know
 ) -> Callable[[int, Callable[[], None]], Awaitable[Child]]:
     """What starts a session process, given its number and whom to tell when it has reported something. `program`:
     run.py; `stuck_after`: seconds of silence after which it is taken for stuck and killed; the others: see Begin."""
-    environ = dict(os.environ)
+    # Unasked, neonize marks every message to a person as a business bot's.
+    environ = {**os.environ, "NEONIZE_BOT_TAG": "off"}
     if loopback is not None:
         # The library reads the environment that its process was started with, and not what Python adds later.
         environ["SSL_CERT_FILE"] = str(loopback.ca_file)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sandbox.wire.codec import Codec
 from tests.wire.town import until
 
 if TYPE_CHECKING:
+    import pytest
+
+    from sandbox.wire.node import Node
     from tests.wire.town import Town
 
 
@@ -94,3 +98,24 @@ async def test_unlinked_from_the_phone(town: Town) -> None:
     await town.pair("shop", "628111111111")
     assert (await budi.next(30)).text == "later"
     await until(lambda: budi.receipts, lambda _: True)
+
+
+async def test_messages_are_not_marked_as_a_bots(town: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unasked, neonize adds <bot biz_bot="1"/> to every message to a person; session processes forbid it."""
+    seen: list[Node] = []
+    decode = Codec.decode
+
+    def spy(codec: Codec, frame: bytes) -> Node:
+        seen.append(decode(codec, frame))
+        return seen[-1]
+
+    monkeypatch.setattr(Codec, "decode", spy)
+    await town.add("shop")
+    await town.serve()
+    await town.pair("shop", "628111111111")
+    budi = town.sandbox.phone("628222222222", "Budi")
+    await town.send("shop", "628222222222", "halo", wait=20)
+    await budi.next()
+    parts = {child.tag for node in seen if node.tag == "message" for child in node.children}
+    assert "participants" in parts
+    assert "bot" not in parts
