@@ -14,7 +14,7 @@ endif
 .DEFAULT_GOAL := help
 
 help:
-	@echo 'make demo    a gateway that tells its story and stays up; nothing leaves this machine'
+	@echo 'make demo    a gateway and phones that tell their story and stay up; nothing leaves this machine'
 	@echo 'make test    the tests; ARGS="-k quota -x" goes to pytest'
 	@echo 'make lint    ruff and mypy'
 	@echo 'make bench   the benchmarks: relative figures, a few minutes'
@@ -54,5 +54,5 @@ $(READY): pyproject.toml
 	@$(VENV) -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb')); \
 	    print(*project['project']['dependencies'], *project['dependency-groups']['dev'], sep='\n')" > .venv/requirements.txt
 	@echo 'gapura: installing what pyproject.toml names; the first time this takes a minute or two'
-	@$(VENV) -m pip install --disable-pip-version-check --requirement .venv/requirements.txt
+	@$(VENV) -m pip install --quiet --disable-pip-version-check --requirement .venv/requirements.txt
 	@touch $@

@@ -17,7 +17,7 @@ from core.hooks.discovery import GROUP
 from core.hooks.inspection import HOOKS, hook_arguments
 from core.hooks.options import option_types
 from core.hooks.registry import Plugins
-from core.model import AuthRequest, SessionChange, StatusChange
+from core.model import AuthRequest, SessionChange, SessionState, StatusChange
 from core.settings import DatabaseSettings, KeySettings, ServerSettings, SessionSettings, TenantSettings, load_settings
 from tests.plugin_kit import NOON, StoppedClock, compile_hooks, gateway_for, incoming, outgoing
 
@@ -296,3 +296,13 @@ def test_every_option_of_every_built_in_plugin_has_its_row() -> None:
             default = getattr(options() if isinstance(options, type) else None, option.name)
             expected[f"{name}.{option.name}"] = [kinds.get(option.type, option.type), shown(default)]
     assert {key: row[:2] for key, row in found.items()} == expected
+
+
+@pytest.mark.parametrize("page", ["sessions.md", "api.md"])
+def test_every_state_of_a_session_is_explained(page: str) -> None:
+    """Each has its place in the table of states, and no other has."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    table = re.search(r"^\| state \|.*?\n\n", text, flags=re.DOTALL | re.MULTILINE)
+    assert table
+    rows = re.findall(r"^\| (`[^|]+`) \|", table[0], flags=re.MULTILINE)
+    assert sorted(state for row in rows for state in re.findall(r"`(\w+)`", row)) == sorted(get_args(SessionState))
