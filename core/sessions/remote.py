@@ -54,6 +54,7 @@ class RemoteSessions:
         self._reader: asyncio.Task[None] | None = None
         self._news: dict[str, set[asyncio.Event]] = {}
         self._answers: set[asyncio.Event] = set()
+        self._looking = asyncio.Lock()
 
     # What is known
 
@@ -77,7 +78,7 @@ class RemoteSessions:
 
     async def load(self) -> None:
         """Read all rows: at the start, and when notifications may have been missed. Raises Unavailable."""
-        self._take(await self._store.sessions())
+        await self._look(None)
 
     def heard(self, tenant: str) -> None:
         """The tenant's row has changed: read it soon."""
@@ -89,7 +90,11 @@ class RemoteSessions:
         while self._stale:
             tenant = self._stale.pop()
             with contextlib.suppress(Unavailable, StatementRejected):  # `load` follows when the database is back
-                self._take(await self._store.sessions(tenant))
+                await self._look(tenant)
+
+    async def _look(self, tenant: str | None) -> None:
+        async with self._looking:  # or an older sight might be taken after a newer one, and stay
+            self._take(await self._store.sessions(tenant))
 
     def _take(self, rows: list[SessionRow]) -> None:
         for row in rows:
@@ -175,7 +180,7 @@ class RemoteSessions:
                 answered.clear()
                 if (answer := await self._store.result(number)) is not None:
                     # Rows are written before answers, but news of the two may overtake each other.
-                    self._take(await self._store.sessions(tenant))
+                    await self._look(tenant)
                     if "refused" in answer:
                         raise Conflict(answer["refused"], answer["detail"])
                     return

@@ -88,7 +88,8 @@ async def test_events_for_programs(cli: CommandLine, house: House, phones: FakeS
     page = await house.call("GET", told["link"]["url"].removeprefix(house.url), key=None)
     assert (page.status, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
     second = await phones.pairs(ALPHA, "ABCDEFGH")
-    assert (await event(command))["qr"] == second.qr
+    changed = await event(command)
+    assert changed.get("qr") == second.qr, changed
     assert (await event(command))["code"] == "ABCDEFGH"
     await phones.connects(ALPHA)
     status, out, err = await ended(command)
