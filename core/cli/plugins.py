@@ -67,7 +67,7 @@ def new(
     plugin, test = (_near(path) for path in write_plugin(name, directory))
     say(f"wrote   {plugin}\nwrote   {test}\n")
     say(f"test    .venv/bin/python -m pytest {test}")
-    say(f'try     .venv/bin/python run.py plugin try {name} --tenant demo --at 21:30 "hello"')
+    say(f'try     .venv/bin/python run.py plugin try {name} --tenant demo --at 21:30 "Are you open?"')
     say("enable  in config/tenants/TENANT.yaml; the list replaces the default one, so name the others too:\n")
     say("\n".join(["    plugins:", *(f"      {one}:" for one in (*invocation.settings().defaults.plugins, name))]))
 
