@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
+from benchmarks import wire
 from benchmarks.measuring import measure, stored
 from benchmarks.processes import resident_megabytes
 from benchmarks.promises import BENCHMARKS, chosen, judge, workloads_of
@@ -33,15 +34,28 @@ def main(arguments: Sequence[str]) -> int:
     except LookupError as error:
         print(f"benchmarks: {error.args[0]}", file=sys.stderr)
         return 2
+    over_http = [benchmark for benchmark in benchmarks if not benchmark.on_wire]
     signal.signal(signal.SIGTERM, _stop)
-    progress = Console(stderr=True)
-    with progress.status("starting") as status:
-        report = _measured(benchmarks, options.rounds, options.seconds, status.update)
-    if options.json:
-        print(json.dumps(as_json(report), indent=2))
-    else:
-        show(report, Console(width=None if sys.stdout.isatty() else 140))
-    return 0 if report.kept else 1
+    with Console(stderr=True).status("starting") as status:
+        report = _measured(over_http, options.rounds, options.seconds, status.update) if over_http else None
+        measured = wire.measure(status.update) if len(over_http) < len(benchmarks) else None
+    return _tell(report, measured, in_json=options.json)
+
+
+def _tell(report: Report | None, measured: wire.Wire | None, *, in_json: bool) -> int:
+    kept = all(part.kept for part in (report, measured) if part is not None)
+    if in_json:
+        answer = as_json(report) if report else {}
+        if measured:
+            answer["wire"] = wire.as_json(measured)
+        print(json.dumps({**answer, "kept": kept}, indent=2))
+        return 0 if kept else 1
+    console = Console(width=None if sys.stdout.isatty() else 140)
+    if report:
+        show(report, console)
+    if measured:
+        wire.show(measured, console)
+    return 0 if kept else 1
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

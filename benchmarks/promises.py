@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from benchmarks.measuring import BARE, HOT, KEYED, NAIVE, PACED, SPREAD
 
@@ -13,15 +13,17 @@ if TYPE_CHECKING:
 
     from benchmarks.measuring import Round, Workload
 
+Measurement = TypeVar("Measurement")
+
 
 @dataclass(frozen=True, slots=True)
-class Promise:
-    """`figure` of a round is at least `bound`, or, where `below`, less than it."""
+class Promise(Generic[Measurement]):
+    """`figure` of a measurement, such as a round, is at least `bound`, or, where `below`, less than it."""
 
     text: str
     unit: str
     bound: float
-    figure: Callable[[Round], float]
+    figure: Callable[[Measurement], float]
     below: bool = False
 
     def kept_by(self, figure: float) -> bool:
@@ -31,18 +33,20 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A name for the command line, what has to run, in this order, and what is promised of it."""
+    """A name for the command line, what has to run, in this order, and what is promised of it. `on_wire`: it is
+    benchmarks.wire, which has its own way to run and its own promises."""
 
     name: str
-    workloads: tuple[Workload, ...]
-    promises: tuple[Promise, ...]
+    workloads: tuple[Workload, ...] = ()
+    promises: tuple[Promise[Round], ...] = ()
+    on_wire: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A promise with its figures: of all rounds the median, the least and the largest."""
 
-    promise: Promise
+    promise: Promise[Any]
     median: float
     low: float
     high: float
@@ -76,7 +80,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         (PACED,),
         (Promise("99th percentile at 1,000 sends a second", "ms", 20.0, lambda r: r[PACED].load.p99, below=True),),
     ),
-    Benchmark("keys", (SPREAD, KEYED), ()),
+    Benchmark("wire", on_wire=True),
+    Benchmark("keys", (SPREAD, KEYED)),
 )
 
 
@@ -85,7 +90,7 @@ def chosen(names: Sequence[str]) -> list[Benchmark]:
     known = {benchmark.name: benchmark for benchmark in BENCHMARKS}
     if unknown := [name for name in names if name not in known]:
         raise LookupError(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(known)}")
-    return [benchmark for benchmark in BENCHMARKS if (benchmark.name in names if names else benchmark.promises)]
+    return [one for one in BENCHMARKS if (one.name in names if names else one.promises or one.on_wire)]
 
 
 def workloads_of(benchmarks: Sequence[Benchmark]) -> list[Workload]:

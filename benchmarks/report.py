@@ -63,15 +63,20 @@ def as_json(report: Report) -> dict[str, Any]:
     """Everything; figures are [median, least, largest] of the rounds."""
     return {
         "kept": report.kept,
-        "promises": [
-            {"promise": j.promise.text, "unit": j.promise.unit, "bound": j.promise.bound, "below": j.promise.below,
-             "median": j.median, "low": j.low, "high": j.high, "kept": j.kept}
-            for j in report.judged
-        ],
+        "promises": promises_as_json(report.judged),
         "workloads": {workload.name: _figures(report, workload) for workload in report.rounds[0]},
         "wrong": list(report.wrong),
         "conditions": asdict(report.conditions),
-    }  # fmt: skip
+    }
+
+
+def promises_as_json(judged: Sequence[Judged]) -> list[dict[str, Any]]:
+    """Each with its figures."""
+    return [
+        {"promise": j.promise.text, "unit": j.promise.unit, "bound": j.promise.bound, "below": j.promise.below,
+         "median": j.median, "low": j.low, "high": j.high, "kept": j.kept}
+        for j in judged
+    ]  # fmt: skip
 
 
 def _figures(report: Report, workload: Workload) -> dict[str, list[float]]:
@@ -84,7 +89,7 @@ def _figures(report: Report, workload: Workload) -> dict[str, list[float]]:
 
 def show(report: Report, console: Console) -> None:
     """Two tables, the conditions, the verdict."""
-    console.print(_measured(report), _promised(report))
+    console.print(_measured(report), promised(report.judged))
     told = report.conditions
     console.print(
         f"{told.rounds} rounds of {told.seconds:g} s on {told.processors} processors; load average"
@@ -92,9 +97,14 @@ def show(report: Report, console: Console) -> None:
         f" {told.memory[1]:.0f} MB after {told.messages:,} messages",
         highlight=False,
     )
-    for what in report.wrong:
+    show_verdict(report.wrong, report.kept, console)
+
+
+def show_verdict(wrong: Sequence[str], kept: bool, console: Console) -> None:
+    """What should not be, and whether all is well."""
+    for what in wrong:
         console.print(f"[bold red]wrong:[/] {what}")
-    console.print("[bold green]every promise is kept[/]" if report.kept else "[bold red]NOT KEPT[/]")
+    console.print("[bold green]every promise is kept[/]" if kept else "[bold red]NOT KEPT[/]")
 
 
 def _measured(report: Report) -> Table:
@@ -124,17 +134,18 @@ def _measured(report: Report) -> Table:
     return table
 
 
-def _promised(report: Report) -> Table:
+def promised(judged: Sequence[Judged]) -> Table:
+    """What was promised and whether it is kept."""
     table = Table(title="Promised")
     for heading in ("", "promise", "measured", "spread", "kept"):
         table.add_column(heading, justify="right" if heading else "left", no_wrap=True)
-    for judged in report.judged:
-        promise, digits = judged.promise, 1 if judged.promise.unit == "ms" else 2
+    for one in judged:
+        promise, digits = one.promise, 1 if one.promise.unit == "ms" else 2
         table.add_row(
             promise.text,
             f"{'<' if promise.below else '≥'} {promise.bound:g} {promise.unit}",
-            f"{judged.median:.{digits}f} {promise.unit}",
-            f"{judged.low:.{digits}f} to {judged.high:.{digits}f}",
-            "[green]yes[/]" if judged.kept else "[bold red]NO[/]",
+            f"{one.median:.{digits}f} {promise.unit}",
+            f"{one.low:.{digits}f} to {one.high:.{digits}f}",
+            "[green]yes[/]" if one.kept else "[bold red]NO[/]",
         )
     return table

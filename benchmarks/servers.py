@@ -56,29 +56,34 @@ class Servers:
 @contextlib.contextmanager
 def running() -> Iterator[Servers]:
     """All three with an empty database; nothing is left of them afterwards. RuntimeError when one does not start."""
+    with temporary_home() as home, contextlib.ExitStack() as stack:
+        yield _start(home, stack)
+
+
+@contextlib.contextmanager
+def temporary_home() -> Iterator[Path]:
+    """A folder for configuration and data."""
     home = Path(tempfile.mkdtemp(prefix="gapura-bench-"))
     home.chmod(0o711)  # as root, PostgreSQL runs as somebody else and has to get through
     try:
-        with contextlib.ExitStack() as stack:
-            yield _start(home, stack)
+        yield home
     finally:
         shutil.rmtree(home)
 
 
 def _start(home: Path, stack: contextlib.ExitStack) -> Servers:
     _configure(home / "config")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)}
-    environment |= {"GAPURA_CONFIG": str(home / "config"), "GAPURA_DATA": str(home / "var")}
+    environment = clean_environment(home)
     log = stack.enter_context((home / "log").open("wb"))
-    api_key = _add_tenant(environment)
-    gateway = stack.enter_context(_server(["run.py", "serve", "--port", "0"], environment, log.fileno()))
+    api_key = add_tenant(environment)
+    gateway = stack.enter_context(started(["run.py", "serve", "--port", "0"], environment, log.fileno()))
     url = EmbeddedPostgres(home / "var").url
     assert url is not None, "the gateway has started it"
     environment["DATABASE_URL"] = url
     return Servers(
-        bare=stack.enter_context(_server(["-m", "benchmarks.bare"], environment, log.fileno())),
+        bare=stack.enter_context(started(["-m", "benchmarks.bare"], environment, log.fileno())),
         gateway=gateway,
-        naive=stack.enter_context(_server(["-m", "benchmarks.naive"], environment, log.fileno())),
+        naive=stack.enter_context(started(["-m", "benchmarks.naive"], environment, log.fileno())),
         api_key=api_key,
         database_url=url,
     )
@@ -90,8 +95,15 @@ def _configure(config: Path) -> None:
     (config / "tenants" / f"{TENANT}.yaml").write_text("transport: dry_run\n", encoding="utf-8")
 
 
-def _add_tenant(environment: Mapping[str, str]) -> str:
-    command = [sys.executable, "run.py", "tenant", "add", TENANT, "--json"]
+def clean_environment(home: Path) -> dict[str, str]:
+    """This process's, with configuration and data below `home` and nothing else of Gapura's."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_OURS)}
+    return {**environment, "GAPURA_CONFIG": str(home / "config"), "GAPURA_DATA": str(home / "var")}
+
+
+def add_tenant(environment: Mapping[str, str], tenant: str = TENANT) -> str:
+    """Its API key. RuntimeError when it cannot be added."""
+    command = [sys.executable, "run.py", "tenant", "add", tenant, "--json"]
     added = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, timeout=_START_WITHIN, check=False, text=True
     )
@@ -101,8 +113,8 @@ def _add_tenant(environment: Mapping[str, str]) -> str:
 
 
 @contextlib.contextmanager
-def _server(arguments: list[str], environment: Mapping[str, str], log: int) -> Iterator[Server]:
-    """A program whose first line ends with its URL, stopped at the end."""
+def started(arguments: list[str], environment: Mapping[str, str], log: int) -> Iterator[Server]:
+    """A program whose first line ends with its URL, stopped at the end. RuntimeError when it does not start."""
     process = subprocess.Popen(
         [sys.executable, *arguments],
         cwd=ROOT,

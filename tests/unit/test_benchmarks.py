@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks import wire
 from benchmarks.__main__ import faults, main
 from benchmarks.http_client import Connection, size_of_answer
 from benchmarks.load import Job, Measured, Requests
 from benchmarks.measuring import BARE, HOT, NAIVE, PACED, SPREAD, Round, Run, Workload
 from benchmarks.promises import BENCHMARKS, chosen, judge, workloads_of
 from benchmarks.report import Conditions, Report, as_json
+from benchmarks.wire import Latencies, Wire
 
 ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
@@ -86,14 +88,14 @@ def test_medians_decide() -> None:
 
 def test_choice() -> None:
     """Without names all that promise something; a workload that two of them need runs once a round."""
-    assert [benchmark.name for benchmark in chosen([])] == ["sends", "hot", "latency"]
+    assert [benchmark.name for benchmark in chosen([])] == ["sends", "hot", "latency", "wire"]
     assert workloads_of(chosen(["sends", "hot"])) == [BARE, SPREAD, NAIVE, HOT]
 
 
 def test_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     """It ends with status 2 and says which names there are, before anything is started."""
     assert main(["speed"]) == 2
-    assert "there are: sends, hot, latency, keys" in capsys.readouterr().err
+    assert "there are: sends, hot, latency, wire, keys" in capsys.readouterr().err
 
 
 def test_faults() -> None:
@@ -120,3 +122,26 @@ def test_a_fault_breaks_the_report() -> None:
     assert (told["kept"], told["wrong"]) == (False, ["lost"])
     assert told["workloads"]["gateway"]["per_second"] == [3500, 3500, 3500]
     assert [promise["kept"] for promise in told["promises"]] == [True] * 4
+
+
+def wired(p50: float, off: float, *wrong: str) -> Wire:
+    """A measurement on the wire with this latency and this distance from the promised time, in milliseconds."""
+    latency, lateness = Latencies(p50, 2 * p50, 3 * p50), Latencies(1.0, off, off)
+    return Wire(latency, 100.0, lateness, paced=35, load=(0.0, 1.0), seconds=60.0, wrong=wrong)
+
+
+def test_on_the_wire_nothing_is_averaged_away() -> None:
+    """Of few measurements the 99th percentile is the worst; the median is one that was measured."""
+    assert Latencies.of([0.004, 0.001, 0.003, 0.002]) == Latencies(2.0, 4.0, 4.0)
+    assert Latencies.of([*(n / 1000 for n in range(1, 201))]) == Latencies(100.0, 198.0, 200.0)
+
+
+def test_promises_on_the_wire() -> None:
+    """Both must hold, and nothing may be missing."""
+    assert wired(59.9, 249.9).kept
+    assert not wired(60.0, 1.0).kept
+    assert not wired(1.0, 250.0).kept
+    assert not wired(1.0, 1.0, "Budi has 199 messages").kept
+    told = wire.as_json(wired(59.9, 250.0))
+    assert (told["kept"], [promise["kept"] for promise in told["promises"]]) == (False, [True, False])
+    assert told["latency"]["p50"] == 59.9
