@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import logging
 import secrets
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from core.errors import Conflict, OverLimit, StatementRejected, Unavailable
@@ -55,6 +56,7 @@ class RemoteSessions:
         self._news: dict[str, set[asyncio.Event]] = {}
         self._answers: set[asyncio.Event] = set()
         self._looking = asyncio.Lock()
+        self._pairing_turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # What is known
 
@@ -64,7 +66,8 @@ class RemoteSessions:
         if row is None:
             return SessionStatus("unpaired", _NEVER_PAIRED)
         state, reason = row.state, row.reason
-        if not row.held and state in ("connecting", "connected", "restricted", "pairing"):
+        just_linked = row.process is None and state == "connecting"  # on its way from one process to another
+        if not row.held and not just_linked and state in ("connecting", "connected", "restricted", "pairing"):
             state, reason = ("disconnected" if row.jid else "unpaired"), _NOBODY
         if state == "unpaired" and reason is None:
             reason = _NEVER_PAIRED
@@ -94,7 +97,11 @@ class RemoteSessions:
 
     async def _look(self, tenant: str | None) -> None:
         async with self._looking:  # or an older sight might be taken after a newer one, and stay
-            self._take(await self._store.sessions(tenant))
+            rows = await self._store.sessions(tenant)
+            asked = self._rows.keys() if tenant is None else {tenant}
+            for gone in asked - {row.tenant for row in rows}:
+                self._rows.pop(gone, None)
+            self._take(rows)
 
     def _take(self, rows: list[SessionRow]) -> None:
         for row in rows:
@@ -128,6 +135,13 @@ class RemoteSessions:
         Raises Conflict (`already_paired`; `pairing_ended` with the reason), OverLimit (`pairing_too_soon`) and
         NoSessionProcess.
         """
+        if number is None and (shown := self.pairing(tenant)) is not None and shown.qr:
+            return shown
+        # One after the other: who comes second sees what the first one began, and takes no other number's code.
+        async with self._pairing_turns[tenant]:
+            return await self._pair(tenant, number)
+
+    async def _pair(self, tenant: str, number: str | None) -> Pairing:
         before, shown = self.status(tenant), self.pairing(tenant)
         if before.phone is not None or before.state in ("connected", "connecting", "restricted"):
             raise Conflict("already_paired", "a WhatsApp number is linked; log out first to link another")

@@ -74,6 +74,16 @@ async def test_the_first_question_begins_to_pair(house: House, phones: FakeSessi
     assert [command.kind for command in phones.asked] == ["pair"]
 
 
+async def test_several_at_once(house: House, phones: FakeSessions) -> None:
+    """A page and a picture that ask at the same moment are shown the same attempt; nobody is told to come back in a
+    minute because the other one was first."""
+    paths = ["/api/qr", "/api/qr/image", "/api/qr"]
+    answers = await asyncio.gather(*(house.call("GET", path) for path in paths))
+    assert [answer.status for answer in answers] == [200, 200, 200]
+    assert answers[0].body["qr"] == answers[2].body["qr"] == phones.shown[ALPHA].qr
+    assert [command.kind for command in phones.asked] == ["pair"]
+
+
 async def test_looking_without_beginning(house: House, phones: FakeSessions) -> None:
     """`?start=0` only tells, so that a page may ask as often as it likes."""
     answer = await house.call("GET", "/api/qr?start=0")
@@ -390,3 +400,35 @@ async def test_another_code_for_another_number(house: House, phones: FakeSession
     await asyncio.gather(*tasks)
     assert (first.body["code"], second.body["code"]) == ("ABCD-EFGH", "WXYZ-2345")
     assert [command.arguments["number"] for command in phones.asked] == [PHONE, "6281200000002"]
+
+
+async def test_two_numbers_at_once(house: House, phones: FakeSessions) -> None:
+    """Each of two people who ask at the same moment, for different numbers, gets the code of his own number."""
+    codes = {PHONE: "AAAA-1111", "6281200000002": "BBBB-2222"}
+
+    async def pairs(tenant: str, _: str | None = None, **__: Any) -> None:
+        await shows(tenant, codes[phones.asked[-1].arguments["number"]])
+
+    shows, phones.pairs = phones.pairs, pairs  # type: ignore[assignment, method-assign]
+    asked = [house.call("POST", "/api/pair-code", json={"number": number}) for number in codes]
+    answers = await asyncio.gather(*asked)
+    assert [answer.body["code"] for answer in answers] == list(codes.values())
+
+
+async def test_just_linked(house: House, phones: FakeSessions) -> None:
+    """Between the process that linked the phone and the one that opens the session nobody is told of a failure."""
+    await phones.connects(ALPHA)
+    await phones.becomes(ALPHA, "connecting", "linked; connecting")
+    await phones.store.release(phones.process, [ALPHA], None)
+    await house.gateway.sessions.load()
+    told = (await house.call("GET", "/api/status")).body
+    assert (told["state"], told["reason"]) == ("connecting", "linked; connecting")
+
+
+async def test_a_row_that_is_gone(house: House, phones: FakeSessions) -> None:
+    """A session whose row was deleted is forgotten here too: the tenant may be linked again."""
+    await phones.connects(ALPHA)
+    await state_is(house, "connected")
+    house.rows("DELETE FROM sessions")
+    assert (await state_is(house, "unpaired"))["phone"] is None
+    assert (await house.call("GET", "/api/qr")).status == 200
