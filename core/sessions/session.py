@@ -83,12 +83,13 @@ class Session:
 
     def suspend(self) -> None:
         """PostgreSQL is away: disconnect at once, so that WhatsApp keeps what comes in. `open` goes on."""
+        self._over = True
         self._standing.show("disconnected", "PostgreSQL is away")
         self._go_on(partial(self._drop, _OUTAGE))
 
     async def close(self) -> None:
         """Disconnect; what has arrived is written down first."""
-        self._closed = True
+        self._closed = self._over = True
         if self._task is not None:
             self._task.cancel()
         async with self._working:

@@ -1,0 +1,318 @@
+"""One tenant's session over a client that does what the test says: as whom, when, and what its row is told."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from core.clock import Clock
+from core.errors import DatabaseUnavailable, OpenFailed, SendFailed
+from core.model import Outgoing
+from core.session_rows import Lease
+from core.sessions.session import Session
+from core.transport.base import Sent
+from core.transport.wire import (
+    ClientOutdated,
+    Connected,
+    Disconnected,
+    Ended,
+    Identity,
+    LoggedOut,
+    LoginRefused,
+    TemporaryBan,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from core.sessions.surroundings import OnEvent, Surroundings
+
+JID = "628111:7@s.whatsapp.net"
+MESSAGE = Outgoing(id="m", tenant="shop", to="628222", content="hi", expires_at=datetime(2030, 1, 1, tzinfo=UTC))
+
+
+class QuickClock(Clock):
+    """Sleeps are remembered and over at once; `at` is moved by hand."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+        self.slept: list[float] = []
+
+    def monotonic(self) -> float:
+        return self.at
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(0)
+
+
+class FakeClient:
+    """Opens unless told otherwise, and is logged in as `jid`."""
+
+    def __init__(self, device: str, on_event: OnEvent, failures: list[str]) -> None:
+        self.jid, self.tell_now, self._failures = device, on_event, failures
+        self.closed = False
+        self.answers: list[Exception | str] = []
+
+    async def open(self) -> None:
+        await asyncio.sleep(0)
+        if self._failures:
+            raise OpenFailed(self._failures.pop(0))
+
+    async def close(self, within: float) -> bool:
+        await asyncio.sleep(0)
+        self.closed = True
+        return True
+
+    async def identity(self) -> Identity:
+        return Identity(self.jid, "", "")
+
+    async def send(self, to: str, text: str, **_: Any) -> Sent:
+        answer = self.answers.pop(0) if self.answers else "3EB0"
+        if isinstance(answer, Exception):
+            raise answer
+        return Sent(answer, datetime.now(UTC))
+
+    async def logout(self) -> None:
+        await asyncio.sleep(0)
+
+    async def tell(self, event: Any) -> None:
+        """An event of the library's, handled to its end."""
+        answer = self.tell_now(event)
+        if answer is not None:
+            await answer
+
+
+class World:
+    """The Surroundings and the store in one, and all that they were told."""
+
+    process, sandbox, timelock_pause = 1, False, 60.0
+
+    def __init__(self) -> None:
+        self.clock, self.turn = QuickClock(), asyncio.Lock()
+        self.store = self.intake = self.logins = self
+        self.clients: list[FakeClient] = []
+        self.failures: list[str] = []
+        self.states: list[tuple[str, str | None]] = []
+        self.usables = self.rested = self.unbound = 0
+        self.given_up: list[str] = []
+        self.openings: list[bool] = []
+        self.devices, self.away = {JID}, False
+
+    def client(self, tenant: str, device: str | None, on_event: OnEvent) -> FakeClient:
+        self.clients.append(FakeClient(device or "", on_event, self.failures))
+        return self.clients[-1]
+
+    def opening(self, tenant: str, *, over: bool) -> None:
+        self.openings.append(over)
+
+    def usable(self, tenant: str) -> None:
+        self.usables += 1
+
+    def rests(self, tenant: str) -> None:
+        self.rested += 1
+
+    def give_up(self, why: str) -> None:
+        self.given_up.append(why)
+
+    async def changed(self, process: int, tenant: str, state: str, reason: str | None, pairing: object) -> bool:
+        await asyncio.sleep(0)
+        if self.away:
+            raise DatabaseUnavailable("away")
+        self.states.append((state, reason))
+        return True
+
+    async def device_exists(self, jid: str) -> bool:
+        return jid in self.devices
+
+    async def unfit(self, tenant: str, jid: str) -> tuple[str, str] | None:
+        return None if jid in self.devices else ("unpaired", "its login is not in the database")
+
+    async def unbind(self, process: int, tenant: str) -> bool:
+        self.unbound += 1
+        return True
+
+    async def quoted(self, tenant: str, wa_id: str) -> None:
+        if self.away:
+            raise DatabaseUnavailable("away")
+
+    def session(self, jid: str | None = JID, *, sandbox: bool = False) -> Session:
+        return Session(Lease("shop", 1, jid, sandbox), cast("Surroundings", self))
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[Session, FakeClient]]:
+        """A session that is logged in; closed at the end."""
+        session = self.session()
+        session.open()
+        await until(lambda: bool(self.openings) and self.openings[-1])
+        await self.clients[-1].tell(Connected())
+        assert session.status.state == "connected"
+        try:
+            yield session, self.clients[-1]
+        finally:
+            await session.close()
+
+
+@pytest.fixture
+async def world(loop: asyncio.AbstractEventLoop) -> World:
+    return World()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the others run until it is so."""
+    for _ in range(1000):
+        if true():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never happens")
+
+
+@pytest.mark.parametrize(
+    ("jid", "sandbox", "state"),
+    [
+        (None, False, "unpaired"),
+        ("628999:1@s.whatsapp.net", False, "unpaired"),
+        (JID, True, "disconnected"),
+    ],
+)
+async def test_what_must_not_be_opened_is_never_given_to_the_library(
+    world: World, jid: str | None, sandbox: bool, state: str
+) -> None:
+    """No device, one that is not in the store, one of another WhatsApp: it rests with the reason, and no client is
+    made."""
+    session = world.session(jid, sandbox=sandbox)
+    session.open()
+    await until(lambda: world.rested == 1)
+    assert session.status.state == state
+    assert session.status.reason
+    assert world.clients == []
+
+
+async def test_a_login_as_somebody_else_is_closed(world: World) -> None:
+    """Nothing goes out of a number that is not the tenant's."""
+    session = world.session()
+    session.open()
+    await until(lambda: world.openings == [False, True])
+    world.clients[0].jid = "628999:1@s.whatsapp.net"
+    await world.clients[0].tell(Connected())
+    assert not session.ready
+    await until(lambda: world.rested == 1)
+    assert world.clients[0].closed
+    assert "628999:1" in (session.status.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("event", "state", "unbound"),
+    [
+        (LoggedOut(401, on_connect=False), "logged_out", 1),
+        (LoggedOut(406, on_connect=True), "banned", 1),
+        (TemporaryBan(101, None), "banned", 0),
+        (ClientOutdated(), "client_outdated", 0),
+    ],
+)
+async def test_an_end_is_final_whatever_the_library_says_next(
+    world: World, event: Any, state: str, unbound: int
+) -> None:
+    """From that moment nothing is sent; the loop of the library that ends after it does not open it again."""
+    async with world.connected() as (session, client):
+        await client.tell(event)
+        assert not session.ready
+        await client.tell(Ended("the library's loop ended"))
+        await client.tell(Connected())
+        await until(lambda: world.rested == 1)
+        assert session.status.state == state
+        assert (len(world.clients), world.unbound, client.closed) == (1, unbound, True)
+
+
+async def test_a_login_that_is_refused_again_and_again_is_tried_more_and_more_rarely(world: World) -> None:
+    """503 every time: a busy WhatsApp is not asked every two seconds for ever."""
+    async with world.connected():
+        for number in range(2, 6):
+            await world.clients[-1].tell(LoginRefused(503))
+            await until(lambda n=number: len(world.clients) == n and len(world.openings) == 2 * n)
+        assert world.clock.slept == [2.0, 5.0, 15.0, 60.0]
+
+
+async def test_the_row_tells_what_holds_last(world: World) -> None:
+    """States that change while PostgreSQL is away do not overtake each other: the last one is written."""
+    async with world.connected() as (session, client):
+        world.away = True
+        down = asyncio.create_task(client.tell(Disconnected("cut")))
+        await until(lambda: session.status.state == "disconnected")
+        up = asyncio.create_task(client.tell(Connected()))
+        await until(lambda: session.status.state == "connected")
+        world.away = False
+        await asyncio.gather(down, up)
+        assert world.states[-1] == ("connected", None)
+
+
+async def test_what_a_suspended_client_says_is_no_news(world: World) -> None:
+    """PostgreSQL is away and the socket was dropped: a Connected that was under way makes nothing usable."""
+    async with world.connected() as (session, client):
+        session.suspend()
+        await client.tell(Connected())
+        assert session.status.reason == "PostgreSQL is away"
+        assert not session.ready
+        assert world.usables == 1
+        session.open()
+        await until(lambda: len(world.clients) == 2 and world.openings[-1])
+        assert client.closed
+
+
+async def test_a_quote_that_cannot_be_looked_up_leaves_the_message_in_its_line(world: World) -> None:
+    """It has not left: it is tried again, and not held as unknown."""
+    async with world.connected() as (session, _):
+        world.away = True
+        with pytest.raises(SendFailed) as failure:
+            await session.send(
+                Outgoing(id="m", tenant="shop", to="1", content="x", expires_at=MESSAGE.expires_at, reply_to="3EB0")
+            )
+        assert (failure.value.retry, failure.value.left) == (True, False)
+        world.away = False
+
+
+async def test_463_lets_one_message_try_now_and_then_also_after_a_reconnect(world: World) -> None:
+    """Held for the first pause and five times as long after the second refusal; a new connection changes nothing; the
+    first message that leaves lifts it."""
+    async with world.connected() as (session, client):
+        client.answers = [SendFailed("reach_out_timelock"), SendFailed("reach_out_timelock"), "3EB0"]
+        for pause in (60, 300):
+            with pytest.raises(SendFailed):
+                await session.send(MESSAGE)
+            assert session.status.state == "restricted"
+            world.clock.at += pause - 1
+            assert not session.ready
+            await client.tell(Disconnected())
+            await client.tell(Connected())
+            assert session.status.state == "restricted"
+            assert not session.ready
+            world.clock.at += 1
+            assert session.ready
+        await session.send(MESSAGE)
+        assert session.status.state == "connected"
+
+
+async def test_a_client_that_the_library_never_lets_go_ends_the_process(world: World) -> None:
+    """It could not be opened again in this process, by nobody."""
+    world.failures = ["already_open"] * 50
+    session = world.session()
+    session.open()
+    await until(lambda: len(world.clients) > 2)
+    assert world.given_up == []
+    world.clock.at += 301
+    await until(lambda: bool(world.given_up))
+    await session.close()
+
+
+async def test_a_session_that_was_closed_does_nothing_more(world: World) -> None:
+    """A timer or an order that comes late opens nothing that nobody would close."""
+    async with world.connected() as (session, _):
+        pass
+    session.open()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert len(world.clients) == 1

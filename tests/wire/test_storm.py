@@ -1,0 +1,79 @@
+"""Thirty tenants in one session process that is killed again and again. STORM_ROUNDS=20 makes it the full run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from tests.wire.processes import session_processes
+from tests.wire.town import until
+
+if TYPE_CHECKING:
+    from tests.wire.conftest import Wire
+    from tests.wire.town import Town
+
+log = logging.getLogger(__name__)
+
+TENANTS = [f"tenant-{number:02}" for number in range(30)]
+ROUNDS = int(os.environ.get("STORM_ROUNDS", "3"))
+
+CONNECTED_WITHIN = 10.0
+"""Seconds after an abort in which everybody is connected again; held against the median of a run, as a busy machine
+may take longer once."""
+
+
+async def test_thirty_tenants_are_open_at_once_again_and_again(town: Town, wire: Wire) -> None:
+    """Each time the process dies, all thirty are connected again in ten seconds, by themselves; nobody is quarantined,
+    the API answers all the while, and each can send."""
+    numbers = {tenant: f"6281111111{number:02}" for number, tenant in enumerate(TENANTS)}
+    await link(town, wire, numbers)
+    await town.serve()
+    await until(lambda: connected(town), lambda tenants: tenants == TENANTS)
+    asking = asyncio.create_task(ask_all_the_while(town))
+    took = []
+    for _ in range(ROUNDS):
+        [process] = session_processes(town.gateway.pid)
+        os.kill(process, signal.SIGKILL)
+        begun = time.monotonic()
+        await until(lambda: connected(town), lambda tenants: tenants == [], within=CONNECTED_WITHIN)
+        await until(lambda: connected(town), lambda tenants: tenants == TENANTS)
+        took.append(time.monotonic() - begun)
+    aborts = town.gateway.stderr.count("child.aborted")
+    figures = " ".join(f"{seconds:.1f}" for seconds in took)
+    log.info("%d rounds, %d aborts of the library, connected again after (s): %s", ROUNDS, aborts, figures)
+    assert sorted(took)[len(took) // 2] < CONNECTED_WITHIN, took
+    assert not asking.done()
+    asking.cancel()
+    budi = town.sandbox.phone("628222222222", "Budi")
+    await asyncio.gather(*(town.send(tenant, budi.number, tenant, wait=30) for tenant in TENANTS))
+    await until(lambda: sorted(message.text for message in budi.received), lambda texts: texts == TENANTS)
+
+
+async def link(town: Town, wire: Wire, numbers: dict[str, str]) -> None:
+    """Thirty linked devices, as thirty pairings would leave them; all in one process, which is faster."""
+    process = await wire.process(sessions=len(numbers))
+    for tenant, number in numbers.items():
+        await town.add(tenant)
+        jid = await wire.pair(process, tenant, number)
+        town.query("INSERT INTO sessions (tenant_id, jid, sandbox) VALUES (%s, %s, true)", tenant, jid)
+    await process.end()
+
+
+async def ask_all_the_while(town: Town) -> None:
+    """Ends, with an error, when the API does not answer."""
+    while True:
+        async with town.http.get(f"{town.gateway.url}/healthz") as answer:
+            assert answer.status == 200
+        await asyncio.sleep(0.05)
+
+
+def connected(town: Town) -> list[str]:
+    """Whose session works, held by a process that lives."""
+    rows = town.query(
+        "SELECT tenant_id FROM sessions WHERE state = 'connected' AND process IN (SELECT live_processes()) ORDER BY 1"
+    )
+    return [tenant for (tenant,) in rows]
