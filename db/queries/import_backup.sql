@@ -1,0 +1,1 @@
+SELECT backup_v1(%(batch)s, %(tenant)s, %(jid)s)

@@ -1,0 +1,1 @@
+SELECT nextval('gapura_backup_batch')

@@ -1,0 +1,1 @@
+SELECT data FROM auth_creds WHERE tenant_id = %s

@@ -1,0 +1,1 @@
+SELECT key, value FROM auth_keys WHERE tenant_id = %s

@@ -1,0 +1,1 @@
+UPDATE auth_creds SET data = %(data)s WHERE tenant_id = %(tenant)s

@@ -1,0 +1,1 @@
+SELECT to_regclass('whatsmeow_version') IS NOT NULL
