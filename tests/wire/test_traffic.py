@@ -76,8 +76,7 @@ async def test_two_hundred_messages_arrive_in_order_and_are_told_of(town: Town) 
     assert [got.text for got in carol.received] == accepted
     assert sorted(accepted, key=int) == everything
     assert budi.failures + carol.failures == []
-    for answer in answers:
-        told = await town.status_of("shop", answer["id"])
+    for told in await asyncio.gather(*(town.status_of("shop", answer["id"]) for answer in answers)):
         assert statuses(told) == ["queued", "sending", "sent", "delivered", "read"]
 
 
