@@ -33,6 +33,7 @@ from core.paths.sender import Sender
 from core.paths.statuses import Statuses, told
 from core.services import Services
 from core.sessions.child import starter
+from core.sessions.logins import bind_logins
 from core.sessions.remote import RemoteSessions
 from core.sessions.supervisor import Supervisor
 from core.tenants import Tenants
@@ -40,6 +41,7 @@ from core.transport.dry_run import DryRun
 from core.web import Runner, make_app
 from db.database import Database
 from db.listen import Listener
+from db.login_store import LoginStore
 from db.migrate import migrate
 from db.opt_out_store import OptOutStore
 from db.session_store import SessionStore
@@ -65,6 +67,9 @@ in."""
 SESSIONS, COMMANDS, STATUS = "gapura_sessions", "gapura_commands", "gapura_status"
 """Channels: a session's row has changed (payload: the tenant); a command was left or answered; a message's status was
 recorded (payload: core.paths.statuses.told)."""
+
+FORGOTTEN = "gapura_forgotten"
+"""Channel: a row of auth_creds was deleted by hand (payload: the tenant)."""
 
 PROGRAM = Path(__file__).resolve().parent.parent / "run.py"
 
@@ -139,6 +144,7 @@ class Gateway:
                 SESSIONS: self.sessions.heard,
                 COMMANDS: self._command_heard,
                 STATUS: self._status_heard,
+                FORGOTTEN: self.supervisor.forgotten,
             },
             on_connected=self._listening,
             session_sql=[("SELECT pg_advisory_lock(process_class(), %s)", (self.process,))],
@@ -221,6 +227,7 @@ class Gateway:
             await self.clock.sleep(0.01)
         self._serving = True
         await self.housekeeping.start()
+        await bind_logins(LoginStore(self.database))
         await self.tenants.service_hooks.notify("startup")
         for work in (self.sender.run, self.receiver.run, self.housekeeping.run, self.supervisor.run):
             tasks.append(group.create_task(work(), name=work.__qualname__))

@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import typer
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from core.sessions.surroundings import OnEvent
     from core.sessions.worker import Worker
     from core.transport.whatsapp.client import Client
+    from core.transport.whatsapp.gate import ConnectGate
 
 log = logging.getLogger(__name__)
 
@@ -102,28 +102,34 @@ async def _stdin() -> asyncio.StreamReader:
 @contextlib.asynccontextmanager
 async def _worker(begin: Begin, reports: FileIO) -> AsyncIterator[tuple[Worker, list[Coroutine[Any, Any, None]]]]:
     """With its database, its listener and its side tasks, none of which ever ends. Raises DatabaseUnavailable."""
-    from core.app import OUTBOX
+    from core.app import FORGOTTEN, OUTBOX
     from core.clock import Clock
+    from core.sessions.logins import Logins
     from core.sessions.protocol import line
     from core.sessions.worker import Worker
+    from core.transport.whatsapp.database import STORE_VERSION, make_tables
+    from core.transport.whatsapp.gate import ConnectGate
     from db.database import Database
     from db.listen import Listener
+    from db.login_store import LoginStore
     from db.session_store import SessionStore
     from db.store import Store
 
+    gate = ConnectGate()
     database = await Database.open(begin.database, size=4)
     worker = Worker(
         Store(database),
         SessionStore(database),
         Clock(),
         begin,
-        connect=_connector(begin),
+        Logins(LoginStore(database), STORE_VERSION, lambda: make_tables(begin.database, gate)),
+        connect=_connector(begin, gate),
         report=lambda report: _tell(reports, line(report)),
         is_listening=lambda: listener.connected,
     )
     listener = Listener(
         begin.database,
-        {OUTBOX: worker.sender.wake},
+        {OUTBOX: worker.sender.wake, FORGOTTEN: worker.forgotten},
         on_connected=worker.database_back,
         on_lost=worker.database_lost,
         session_sql=[("SELECT pg_advisory_lock(process_class(), %s)", (begin.process,))],
@@ -149,10 +155,10 @@ def _tell(reports: FileIO, text: bytes) -> None:
         reports.write(text)
 
 
-def _connector(begin: Begin) -> Callable[[str, str | None, OnEvent], Client]:
+def _connector(begin: Begin, gate: ConnectGate) -> Callable[[str, str | None, OnEvent], Client]:
     """Makes clients; the library is loaded here and nowhere else."""
     from core.transport.whatsapp.client import Client
-    from core.transport.whatsapp.gate import ConnectGate
+    from core.transport.whatsapp.database import library_dsn
     from core.transport.whatsapp.process import attach, prepare_process
 
     prepare_process(_SESSIONS)
@@ -160,19 +166,9 @@ def _connector(begin: Begin) -> Callable[[str, str | None, OnEvent], Client]:
     if begin.sandbox is not None:
         proxy, root_key = begin.sandbox
         attach(bytes.fromhex(root_key))
-    gate, dsn = ConnectGate(), _for_library(begin.database)
 
     def connect(tenant: str, device: str | None, on_event: OnEvent) -> Client:
+        dsn = library_dsn(begin.database, tenant)
         return Client(tenant=tenant, dsn=dsn, device=device, gate=gate, on_event=on_event, proxy=proxy)
 
     return connect
-
-
-def _for_library(url: str) -> str:
-    """The library's driver insists on TLS where ours takes what there is: on this machine it need not."""
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    if parts.hostname in (None, "localhost", "127.0.0.1", "::1"):
-        options.setdefault("sslmode", "disable")
-    options.setdefault("application_name", "gapura-whatsapp")
-    return urlunsplit(parts._replace(query=urlencode(options)))

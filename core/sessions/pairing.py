@@ -13,7 +13,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
-from core.errors import OpenFailed, SendFailed
+from core.errors import OpenFailed, SendFailed, StatementRejected, Unavailable
 from core.session_rows import Device, Pairing
 from core.sessions.standing import Standing, until_written
 from core.transport.wire import Connected, Ended, LoggedOut, Paired, PairingFailed, QrShown, Receipt, Received
@@ -68,6 +68,11 @@ class PairingSession:
     async def run(self, number: str | None) -> None:
         """Until a phone has linked the device, or the codes ran out, or WhatsApp refuses. A client that was never
         linked is not closed: its process ends."""
+        try:
+            # Else the first rows of the new login would not be mirrored.
+            await self._around.logins.prepare()
+        except (OpenFailed, Unavailable, StatementRejected) as error:
+            return await self._standing.enter("unpaired", f"the database is not ready for a login ({error})")
         self._client = client = self._around.client(self.tenant, None, self._on_event)
         await self._standing.enter("pairing", None)
         if number is not None:
@@ -82,6 +87,7 @@ class PairingSession:
         await self._standing.enter(outcome.state, outcome.reason)
         log.info("%s: %s", self.tenant, outcome.reason,
                  extra={"action": f"pairing.{outcome.state}", "tenant": self.tenant})  # fmt: skip
+        return None
 
     async def show_code(self, number: str) -> None:
         """Show the code that is to be typed on the phone with this number, beside the QR code."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import OpenFailed, SendFailed, StatementRejected, Unavailable
 from core.sessions.events import Turn, turn
+from core.sessions.logins import FORGOTTEN
 from core.sessions.standing import Standing, until_written
 from core.sessions.timelock import Timelock
 from core.transport.wire import Connected, Quote, Receipt, Received
@@ -123,6 +124,8 @@ class Session:
             except Unavailable as error:
                 log.warning("%s waits: %s", self.tenant, error,
                             extra={"action": "session.database_away", "tenant": self.tenant})  # fmt: skip
+            except (OpenFailed, StatementRejected) as error:
+                await self._standing.enter("disconnected", f"the database is not ready for it ({error}); trying again")
             await self._pause()
 
     async def _pause(self) -> None:
@@ -137,10 +140,10 @@ class Session:
         if self._lease.sandbox != self._around.sandbox:
             other = "a WhatsApp on loopback (run.py serve --sandbox URL)" if self._lease.sandbox else "WhatsApp itself"
             return "disconnected", f"this login belongs to {other}"
-        if not await self._around.store.device_exists(self.jid):
+        problem = await self._around.logins.unfit(self.tenant, self.jid)
+        if problem is not None and problem[0] == "unpaired":
             await self._around.store.unbind(self._around.process, self.tenant)
-            return "unpaired", f"the login of {self.jid} is not in the database any more: pair again"
-        return None
+        return problem
 
     async def _connect(self) -> bool:
         await self._standing.enter("connecting", None)
@@ -201,6 +204,13 @@ class Session:
         self._ends(Turn("logged_out", "logged out on request: pair again", rests=True, unbinds=True))
         if self._task is not None:
             await asyncio.wait([self._task])
+
+    async def forget(self) -> None:
+        """Somebody deleted the login: unlink the device at WhatsApp if that can be, and forget it in any case."""
+        if self._client is not None and self.status.state in ("connected", "restricted"):
+            with contextlib.suppress(SendFailed):
+                await self._client.logout()
+        self._ends(Turn("unpaired", FORGOTTEN, rests=True, unbinds=True))
 
     # What happens to it
 

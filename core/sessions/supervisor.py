@@ -75,6 +75,11 @@ class Supervisor:
         """Something has happened."""
         self._news.set()
 
+    def forgotten(self, tenant: str) -> None:
+        """The tenant's row of auth_creds was deleted: whoever opens the session, sees that."""
+        self._woken.add(tenant)
+        self.wake()
+
     async def run(self) -> None:
         """For ever."""
         while True:
@@ -115,7 +120,9 @@ class Supervisor:
             for tenant in child.tenants - set(tenants):
                 child.tell(Close(tenant))
         # Whoever is open somewhere has found somebody who woke it.
-        self._resting = {tenant for tenant in self._resting if tenant in tenants and not tenants[tenant].held}
+        free = {row.tenant for row in tenants.values() if not row.held}
+        self._resting &= free
+        self._woken &= {tenant for tenant in free if tenants[tenant].paired}
         await self._assign([row for row in tenants.values() if self._wanted(row)])
         self._looked = True
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from core.clock import Clock
     from core.sessions.intake import Intake
+    from core.sessions.logins import Logins
     from core.transport.whatsapp.client import Client
     from core.transport.wire import Event
     from db.session_store import SessionStore
@@ -26,6 +27,7 @@ class Surroundings(Protocol):
     timelock_pause: float
     clock: Clock
     store: SessionStore
+    logins: Logins
     intake: Intake
     turn: asyncio.Lock
     """Held by whoever is connecting: it is the moment in which processes have died, and one tenant at a time shall be

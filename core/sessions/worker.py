@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from core.model import Outgoing, StatusChange
     from core.session_rows import Lease
+    from core.sessions.logins import Logins
     from core.sessions.protocol import Orders, Report
     from core.sessions.surroundings import OnEvent
     from core.transport.base import Sent, Transport
@@ -57,6 +58,7 @@ class Worker:
         sessions: SessionStore,
         clock: Clock,
         begin: Begin,
+        logins: Logins,
         *,
         connect: Callable[[str, str | None, OnEvent], Client],
         report: Callable[[Report], None],
@@ -66,7 +68,7 @@ class Worker:
         database is there."""
         self.process, self.sandbox = begin.process, begin.sandbox is not None
         self.timelock_pause = begin.timelock_pause
-        self.clock, self.store, self.client = clock, sessions, connect
+        self.clock, self.store, self.logins, self.client = clock, sessions, logins, connect
         self.turn = asyncio.Lock()
         self.intake = Intake(store, sessions, clock, process=self.process)
         self._report, self._is_listening = report, is_listening
@@ -149,6 +151,11 @@ class Worker:
         except SendFailed as error:
             return self._report(Answered(call, error.cause, "WhatsApp could not be told; try again when connected"))
         return self._report(Answered(call))
+
+    def forgotten(self, tenant: str) -> None:
+        """The tenant's row of auth_creds was deleted."""
+        if session := self._sessions.get(tenant):
+            self._go(session.forget())
 
     def _reconnect(self, tenant: str, call: int) -> None:
         if session := self._sessions.get(tenant):

@@ -5,5 +5,6 @@ WITH mine AS (
 ), lost AS (
   UPDATE sessions s SET jid = NULL, lid = NULL, state = 'unpaired', since = clock_timestamp(), reason = 'its device is linked to another tenant now'
     FROM mine WHERE s.jid = %(jid)s AND s.tenant_id <> mine.tenant_id RETURNING s.tenant_id)
-UPDATE sessions s SET jid = %(jid)s, lid = %(lid)s, push_name = %(push_name)s, sandbox = %(sandbox)s
+UPDATE sessions s SET jid = %(jid)s, lid = %(lid)s, push_name = %(push_name)s, sandbox = %(sandbox)s,
+       number = split_part(%(jid)s, ':', 1)
   FROM mine WHERE s.tenant_id = mine.tenant_id AND (SELECT count(*) FROM lost) >= 0 RETURNING s.tenant_id
