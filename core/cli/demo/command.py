@@ -35,6 +35,10 @@ _LAST_LINES = 30
 """Of the log, told when the demo fails."""
 
 
+class _Stopped(CommandError):
+    """By a signal, before the story was told."""
+
+
 def demo(
     context: typer.Context,
     port: Annotated[int, typer.Option(help="Port to listen on; 0 is any free one.", min=0, max=65535)] = 0,
@@ -73,11 +77,13 @@ def _log_in(file: Path) -> Iterator[None]:
     before = os.dup(sys.stderr.fileno())
     with file.open("wb") as kept:
         os.dup2(kept.fileno(), sys.stderr.fileno())
-    broke = True
+    tell_end = False
     try:
         yield
-        broke = False
+    except _Stopped:
+        raise
     except Exception as error:
+        tell_end = True
         if not isinstance(error, GapuraError):
             log.exception("the demo broke", extra={"action": "demo.failed"})
         raise
@@ -85,7 +91,7 @@ def _log_in(file: Path) -> Iterator[None]:
         sys.stderr.flush()
         os.dup2(before, sys.stderr.fileno())
         os.close(before)
-        if broke:
+        if tell_end:
             last = file.read_text(encoding="utf-8", errors="replace").splitlines()[-_LAST_LINES:]
             note("\n".join([f"The end of {file}:", *last]))
 
@@ -122,10 +128,10 @@ async def _run(  # noqa: PLR0913
         side_tasks = [embedded.supervise()] if embedded else []
         serving = asyncio.create_task(run_gateway(gateway, ("127.0.0.1", port), ready.set_result, stop, *side_tasks))
         try:
-            address = await _unless_ended(serving, ready)
+            address = await _unless_ended(serving, ready, stop)
             async with _cast(gateway, sandbox, address) as cast:
                 story = Story(cast, page, data)
-                await _unless_ended(serving, asyncio.ensure_future(story.tell()))
+                await _unless_ended(serving, asyncio.ensure_future(story.tell()), stop)
                 if not once:
                     story.invite()
                     await serving
@@ -165,12 +171,13 @@ async def _cast(gateway: Gateway, sandbox: Sandbox, address: str) -> AsyncIterat
         yield Cast(Shop(http, address, key, gateway.clock), sandbox)
 
 
-async def _unless_ended(serving: asyncio.Task[None], wanted: asyncio.Future[T]) -> T:
-    """What `wanted` comes to. Raises what ended the gateway first, CommandError when it was a signal."""
+async def _unless_ended(serving: asyncio.Task[None], wanted: asyncio.Future[T], stop: asyncio.Event) -> T:
+    """What `wanted` comes to. Raises what ended the gateway first, _Stopped when it was a signal."""
     both: tuple[asyncio.Future[Any], ...] = (serving, wanted)
     await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-    if not wanted.done():
-        wanted.cancel()
-        await serving
-        raise CommandError("it was stopped")
-    return wanted.result()
+    if wanted.done() and not stop.is_set():
+        return wanted.result()
+    wanted.cancel()
+    await asyncio.gather(wanted, return_exceptions=True)  # a story without a gateway ends badly
+    await serving
+    raise _Stopped("it was stopped")
