@@ -43,6 +43,9 @@ _STRIDE = 4.0
 _BIRTH = 60.0
 """Seconds until a new process must have said something: it loads the library first."""
 
+_PARTING = 1.0
+"""Seconds that a process may live after it has closed its stdout."""
+
 _LONGEST_LINE = 1 << 16
 _NOISE = b"Press Ctrl+C to exit"
 _DEATH = (b"fatal error:", b"panic:", b"runtime:", b"SIG", b"unexpected fault address")
@@ -162,10 +165,11 @@ class Child:
                     # Never the line itself: nobody knows what the library printed.
                     log.warning("a session process said something odd", extra={"action": "child.odd_report"})
         finally:
-            # Of one that has closed its stdout nobody would hear any more.
+            # Of one that has closed its stdout and lives on, nobody would hear any more.
+            ending = asyncio.ensure_future(self._process.wait())
+            await asyncio.wait([ending], timeout=_PARTING)
             self.kill()
-            await asyncio.wait([self._words])
-            await self._process.wait()
+            await asyncio.wait([ending, self._words])
             self._on_report()
 
     async def _relay(self) -> None:
@@ -210,13 +214,17 @@ class Child:
 
     def kill(self) -> None:
         """End it at once."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        # Not through Popen, which would take the exit status of one that is just gone from asyncio.
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     async def stop(self, within: float) -> None:
         """Let it end in order; after `within` seconds it is killed."""
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(signal.SIGTERM)
+        self._signal(signal.SIGTERM)
         _, late = await asyncio.wait([self._reader], timeout=within)
         if late:
             log.error(
