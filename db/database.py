@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+DIRECT = "gapura.direct"
+"""A setting that each connection asks for, without a meaning of its own: where it does not arrive there is a pooler."""
+
 _ATTEMPTS = 4
 _TRY_AGAIN = {"40P01", "40001"}  # deadlock, serialization failure
 # What a statement of such a kind changed would stay with the connection for its next borrower.
@@ -80,7 +83,7 @@ class Database:
     ) -> None:
         self._url, self._client_timeout = url, statement_timeout + _GRACE
         self._connect_timeout, self._application_name = connect_timeout, application_name
-        self._settings = {"statement_timeout": f"{statement_timeout * 1000:.0f}", "TimeZone": "UTC"}
+        self._settings = {"statement_timeout": f"{statement_timeout * 1000:.0f}", "TimeZone": "UTC", DIRECT: "on"}
         self._pool = Pool(self._connect, size)
 
     @classmethod

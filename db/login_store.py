@@ -79,6 +79,10 @@ class LoginStore:
         parameters = {"tenant": tenant, "jid": jid, "lid": lid}
         return bool(await self._db.fetch(load("login_bind"), parameters, idempotent=True))
 
+    async def begin_afresh(self, jid: str) -> None:
+        """The device's conversations begin anew. While it is closed."""
+        await self._db.fetch("SELECT wa_begin_afresh_v1(%s)", (jid,), idempotent=True)
+
     async def devices(self) -> list[tuple[str, str]]:
         """(tenant, jid) of every login whose device is known, by tenant."""
         rows = await self._db.fetch(load("login_devices"), idempotent=True)

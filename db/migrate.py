@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import CommandError
+from db.database import DIRECT
 
 if TYPE_CHECKING:
     from db.database import Database, Transaction
@@ -95,8 +96,18 @@ def _missing(files: list[Migration], applied: set[int]) -> list[Migration]:
 
 
 async def _check_server(db: Database) -> None:
-    row = await db.fetch_one("SELECT current_setting('server_version_num')::int, version()", idempotent=True)
-    check_server_version(*row or (0, "unknown"))
+    row = await db.fetch_one(
+        "SELECT current_setting('server_version_num')::int, version(), current_setting(%s, true)",
+        (DIRECT,),
+        idempotent=True,
+    )
+    number, text, direct = row or (0, "unknown", None)
+    check_server_version(number, text)
+    if direct != "on":
+        raise CommandError(
+            "the database is reached through a pooler that does not pass on the settings of a connection, and logins"
+            " would be nobody's: give the address of PostgreSQL itself"
+        )
 
 
 def check_server_version(number: int, text: str) -> None:
