@@ -9,7 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from core.cli import database, demo, logins, pairing, plugins, sandbox, send, serve, session_process, tenant
+from core.cli import (
+    database,
+    demo,
+    exporting,
+    importing,
+    logins,
+    pairing,
+    plugins,
+    sandbox,
+    send,
+    serve,
+    session_process,
+    tenant,
+)
 from core.cli.arguments import arranged, wants_json
 from core.cli.invocation import ROOT, Invocation, LogFormat, LogLevel
 from core.cli.output import tell
@@ -62,6 +75,8 @@ app.command()(send.send)
 app.command()(send.inject)
 app.add_typer(database.commands, name="db")
 app.add_typer(logins.commands, name="session")
+app.add_typer(importing.commands, name="import")
+app.add_typer(exporting.commands, name="export")
 app.command()(plugins.check)
 app.command(name="plugins")(plugins.plugins)
 app.add_typer(plugins.commands, name="plugin")
