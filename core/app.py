@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import secrets
 from pathlib import Path
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import web
 
+from core import channels
 from core.capabilities import PluginData, PluginOptOuts, PluginSend
 from core.clock import Clock
-from core.errors import Unavailable
+from core.hearing import Hearers, Hearing
 from core.hooks.gateway import Gateway as PluginGateway
 from core.hooks.watchdog import Watchdog
-from core.model import SessionChange, StatusChange
+from core.model import StatusChange
 from core.paths.admission import Admission
 from core.paths.batcher import Batcher
 from core.paths.bell import Bell
@@ -30,7 +30,7 @@ from core.paths.housekeeping import Housekeeping
 from core.paths.outbound import Outbound
 from core.paths.receiver import Receiver
 from core.paths.sender import Sender
-from core.paths.statuses import Statuses, told
+from core.paths.statuses import Statuses
 from core.services import Services
 from core.sessions.child import starter
 from core.sessions.logins import bind_logins
@@ -38,7 +38,7 @@ from core.sessions.remote import RemoteSessions
 from core.sessions.supervisor import Supervisor
 from core.tenants import Tenants
 from core.transport.dry_run import DryRun
-from core.web import Runner, make_app
+from core.web import Runner, make_app, spare_the_collector
 from db.database import Database
 from db.listen import Listener
 from db.login_store import LoginStore
@@ -53,23 +53,11 @@ if TYPE_CHECKING:
 
     from core.hooks.registry import Plugins
     from core.model import Outgoing, Principal
-    from core.session_rows import SessionRow
     from core.sessions.loopback import Loopback
     from core.settings import Settings
     from core.transport.base import SessionStatus, Transport
 
 log = logging.getLogger(__name__)
-
-KEYS, OUTBOX, INCOMING = "gapura_keys", "gapura_outbox", "gapura_incoming"
-"""Channels: keys changed; something was queued by a process that does not send (payload: the tenant); a message came
-in."""
-
-SESSIONS, COMMANDS, STATUS = "gapura_sessions", "gapura_commands", "gapura_status"
-"""Channels: a session's row has changed (payload: the tenant); a command was left or answered; a message's status was
-recorded (payload: core.paths.statuses.told)."""
-
-FORGOTTEN = "gapura_forgotten"
-"""Channel: a row of auth_creds was deleted by hand (payload: the tenant)."""
 
 PROGRAM = Path(__file__).resolve().parent.parent / "run.py"
 
@@ -93,7 +81,11 @@ class Gateway:
         self.clock, self.process = Clock(), secrets.randbelow(2**30) + 1
         self._http = http
         self.store, self.opt_outs = Store(database), OptOutStore(database)
-        self.sessions = RemoteSessions(SessionStore(database), self.clock, self._session_changed)
+        self.sessions = RemoteSessions(
+            SessionStore(database),
+            self.clock,
+            lambda *rows: self.hearing.session_changed(*rows),  # noqa: PLW0108 - it is made later
+        )
         self.dry_run = DryRun(self.clock)
         self.tenants = Tenants(
             self.store, settings, plugins, self._for_plugin, self.clock, hears=lambda: self.listener.connected
@@ -109,7 +101,7 @@ class Gateway:
             on_admitted=self._admitted,
         )
         self.outbound = Outbound(self.store, self.clock, self.statuses, self.batcher.forget_answers)
-        self.bell = Bell(self.store, OUTBOX)
+        self.bell = Bell(self.store, channels.OUTBOX)
         self.sender = Sender(
             self.store,
             self.clock,
@@ -118,40 +110,48 @@ class Gateway:
             may_send=lambda: self.listener.connected and not self.batcher.doubtful,
             on_recorded=lambda change, _: self.statuses.publish(change),
         )
-        self.supervisor = Supervisor(
-            SessionStore(database),
-            self.clock,
-            starter(
-                PROGRAM,
-                database.url,
-                self.clock,
-                loopback,
-                timelock_pause=settings.sessions.timelock_pause,
-                stuck_after=settings.sessions.stuck_after,
-            ),
-            is_whatsapp=lambda tenant: self.settings.tenant(tenant).transport == "whatsapp",
-            process=self.process,
-            per_process=settings.sessions.per_process,
-        )
+        self.supervisor = self._supervisor(loopback)
         self.receiver = Receiver(self.store, self.clock, self.tenants, self.admission, process=self.process)
         self.housekeeping = Housekeeping(self.store, self.clock, self.statuses, self.batcher)
+        self.hearing = Hearing(
+            Hearers(
+                tenants=self.tenants,
+                batcher=self.batcher,
+                housekeeping=self.housekeeping,
+                sender=self.sender,
+                receiver=self.receiver,
+                sessions=self.sessions,
+                supervisor=self.supervisor,
+                statuses=self.statuses,
+                process=self.process,
+            )
+        )
         self.listener = Listener(
             database.url,
-            {
-                KEYS: self._keys_changed,
-                OUTBOX: self.sender.wake,
-                INCOMING: lambda _: self.receiver.wake(),
-                SESSIONS: self.sessions.heard,
-                COMMANDS: self._command_heard,
-                STATUS: self._status_heard,
-                FORGOTTEN: self.supervisor.forgotten,
-            },
-            on_connected=self._listening,
+            self.hearing.channels,
+            on_connected=self.hearing.listening,
             session_sql=[("SELECT pg_advisory_lock(process_class(), %s)", (self.process,))],
         )
-        self._keys_reader: asyncio.Task[None] | None = None
-        self._stopping = False
-        self._serving = False
+        self._stopping = self._serving = False
+
+    def _supervisor(self, loopback: Loopback | None) -> Supervisor:
+        options = self.settings.sessions
+        start = starter(
+            PROGRAM,
+            self.database.url,
+            self.clock,
+            loopback,
+            timelock_pause=options.timelock_pause,
+            stuck_after=options.stuck_after,
+        )
+        return Supervisor(
+            SessionStore(self.database),
+            self.clock,
+            start,
+            is_whatsapp=lambda tenant: self.settings.tenant(tenant).transport == "whatsapp",
+            process=self.process,
+            per_process=options.per_process,
+        )
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -213,8 +213,9 @@ class Gateway:
             try:
                 await self._begin(group, tasks)
                 runner = await self._listen_http(host, port)
-                _spare_the_collector()
-                announce(f"http://{_bracketed(host)}:{runner.addresses[0][1]}")
+                spare_the_collector()
+                port = runner.addresses[0][1]
+                announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
                 await stop.wait()
             finally:
                 watchdog.stop()
@@ -242,9 +243,7 @@ class Gateway:
         """No new requests; those under way end; what is in flight is sent and recorded; plugins hear of it all."""
         log.info("stopping", extra={"action": "service.stopping"})
         self._stopping = True
-        if self._keys_reader is not None:
-            self._keys_reader.cancel()
-            await asyncio.wait([self._keys_reader])
+        await self.hearing.close()
         try:
             async with asyncio.timeout(_SHUTDOWN):
                 if runner is not None:
@@ -259,48 +258,6 @@ class Gateway:
         except TimeoutError:
             # A row that stays `sending` is named by the next start.
             log.error("not everything came to its end in %g s", _SHUTDOWN, extra={"action": "service.stopped_late"})
-
-    async def _listening(self) -> None:
-        """The listener is connected (again): make good what may have been missed."""
-        self.housekeeping.publish(await self.batcher.withdraw())
-        await self.tenants.load()
-        await self.sessions.load()
-        if self._serving:
-            self.sender.hold()
-            self.receiver.wake()
-
-    def _keys_changed(self, _: str) -> None:
-        self.tenants.distrust()
-        self.batcher.forget_answers()
-        if not self._stopping and (self._keys_reader is None or self._keys_reader.done()):
-            self._keys_reader = asyncio.create_task(self._read_keys(), name="keys")
-
-    async def _read_keys(self) -> None:
-        # While PostgreSQL is away the snapshot stays distrusted, and the next connection reads it.
-        with contextlib.suppress(Unavailable):
-            await self.tenants.load()
-
-    def _session_changed(self, now: SessionRow, before: SessionRow | None) -> None:
-        if before is None and now.state == "unpaired":
-            return
-        why = f": {now.reason}" if now.reason else ""
-        extra = {"action": "session.changed", "tenant": now.tenant, "state": now.state}
-        log.info("%s is %s%s", now.tenant, now.state, why, extra=extra)
-        holder = now.process or (before.process if before else None)
-        if holder is not None and self.supervisor.is_ours(holder):  # of several gateways one tells the plugins
-            change = SessionChange(tenant=now.tenant, state=now.state, at=now.since, reason=now.reason)
-            self.statuses.publish_session(change)
-
-    def _command_heard(self, _: str) -> None:
-        self.sessions.answered()
-        self.supervisor.wake()
-
-    def _status_heard(self, payload: str) -> None:
-        change, process = told(payload)
-        if self.supervisor.is_ours(process):
-            self.statuses.publish(change)
-        elif process != self.process:
-            self.statuses.wake_waiters(change)
 
     async def _unready(self) -> list[str]:
         reasons = []
@@ -341,15 +298,3 @@ class Gateway:
 
     async def _find_key(self, api_key: str) -> Principal | None:
         return await self.tenants.find_key(api_key)  # late: plugins are compiled while `tenants` is being made
-
-
-def _spare_the_collector() -> None:
-    """What was made so far stays for good and need not be looked at again; what a request makes is freed without the
-    collector, which by default would take a tenth of the time."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 50, 100)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host

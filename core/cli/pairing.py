@@ -117,7 +117,7 @@ class _Attempt:
 
 @contextlib.asynccontextmanager
 async def _attempt(database: Database, tenant: str, server: ServerSettings, screen: Screen) -> AsyncIterator[_Attempt]:
-    from core.app import COMMANDS, SESSIONS
+    from core.channels import COMMANDS, SESSIONS
     from core.clock import Clock
     from core.sessions.remote import RemoteSessions
     from db.listen import Listener

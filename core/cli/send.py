@@ -74,7 +74,7 @@ class _Sent:
 
 
 async def _send(gateway: Gateway, tenant: str, request: SendRequest, wait: float | None) -> _Sent:
-    from core.app import OUTBOX
+    from core.channels import OUTBOX
     from core.web import answers
 
     if not await gateway.store.tenant_exists(tenant):

@@ -102,7 +102,7 @@ async def _stdin() -> asyncio.StreamReader:
 @contextlib.asynccontextmanager
 async def _worker(begin: Begin, reports: FileIO) -> AsyncIterator[tuple[Worker, list[Coroutine[Any, Any, None]]]]:
     """With its database, its listener and its side tasks, none of which ever ends. Raises DatabaseUnavailable."""
-    from core.app import FORGOTTEN, OUTBOX
+    from core.channels import FORGOTTEN, OUTBOX
     from core.clock import Clock
     from core.sessions.logins import Logins
     from core.sessions.protocol import line

@@ -3,6 +3,7 @@ line holds nothing of those bytes, which may be somebody's key or message."""
 
 from __future__ import annotations
 
+import gc
 import logging
 
 from aiohttp import web
@@ -61,3 +62,11 @@ def _problem(status: int) -> Problem:
     if status >= 500:
         return Problem(status, "internal_error", "Internal error", "something unexpected went wrong here")
     return Problem(status, "bad_http", "Bad request", "this is not a request that HTTP/1.1 allows")
+
+
+def spare_the_collector() -> None:
+    """What was made so far stays for good and need not be looked at again; what a request makes is freed without the
+    collector, which by default would take a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.app import INCOMING
+from core.channels import INCOMING
 from core.errors import DatabaseUnavailable
 from core.model import Incoming
 from tests.service.conftest import ALPHA, NUMBER, SLOW, UNPACED, House, running, settings_of
