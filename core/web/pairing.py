@@ -91,7 +91,8 @@ def page_url(base: str, token: str) -> str:
 def check_whatsapp(transport: str) -> None:
     """Raise Conflict for a tenant that has no WhatsApp session and never will."""
     if transport == "dry_run":
-        raise Conflict("dry_run_tenant", "this tenant sends dryly (transport: dry_run): it needs no phone")
+        why = "this tenant sends dryly and needs no phone; with `transport: whatsapp` in its file it is linked to one"
+        raise Conflict("dry_run_tenant", why)
 
 
 def phone_of(number: str, region: str) -> str:

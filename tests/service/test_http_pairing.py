@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import logging
 import re
 from datetime import UTC, datetime, timedelta
@@ -54,6 +55,11 @@ async def state_is(house: House, state: str, key: str = ALPHA) -> dict[str, Any]
         while (told := (await house.call("GET", "/api/status", key=key)).body)["state"] != state:
             await asyncio.sleep(0.01)
     return dict(told)
+
+
+def digest(token: str) -> str:
+    """As a link's token is kept."""
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def refusal(answer: Answer) -> tuple[int, str]:
@@ -432,3 +438,28 @@ async def test_a_row_that_is_gone(house: House, phones: FakeSessions) -> None:
     house.rows("DELETE FROM sessions")
     assert (await state_is(house, "unpaired"))["phone"] is None
     assert (await house.call("GET", "/api/qr")).status == 200
+
+
+async def test_what_is_over_is_deleted(house: House, phones: FakeSessions) -> None:
+    """Neither links nor calls pile up: each new one takes those away whose time is over, and no others."""
+    _, old = await link_of(house)
+    await link_of(house)
+    house.rows("UPDATE pair_links SET expires_at = now() - interval '1 second' WHERE digest = %s", (digest(old),))
+    await link_of(house, BETA)
+    assert house.rows("SELECT count(*) FROM pair_links") == [(2,)]
+    await house.call("GET", "/api/qr")
+    await house.call("GET", "/api/qr", key=BETA)
+    house.rows("UPDATE commands SET deadline = now() - interval '2 hours' WHERE tenant_id = %s", (ALPHA,))
+    await phones.connects(ALPHA)
+    await state_is(house, "connected")
+    await house.call("POST", "/api/reconnect")
+    assert house.rows("SELECT tenant_id, kind FROM commands ORDER BY id") == [(BETA, "pair"), (ALPHA, "reconnect")]
+
+
+async def test_a_link_does_not_outlive_its_tenant(house: House) -> None:
+    """Whoever gets the id of a tenant that was removed is not linked by the one before."""
+    _, token = await link_of(house)
+    await house.gateway.store.remove_tenant(ALPHA)
+    await house.add_tenant(ALPHA)
+    answer = await house.call("GET", f"/api/qr?start=0&token={token}", key=None)
+    assert refusal(answer) == (401, "link_expired")
