@@ -12,8 +12,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec import structs
-
 from core.errors import DatabaseUnavailable, StatementRejected, Unavailable
 from core.paths.batch import encode
 
@@ -89,7 +87,7 @@ class Batcher:
         if shared := self._shared.get(key):
             if (shared.fingerprint, shared.key) == (candidate.fingerprint, candidate.key):
                 outcome = await asyncio.shield(shared.outcome)
-                return structs.replace(outcome, outcome="replayed") if outcome.outcome == "queued" else outcome
+                return outcome._replace(outcome="replayed") if outcome.outcome == "queued" else outcome
             await asyncio.wait([shared.outcome])
         future = self._enqueue(candidate)
         self._shared[key] = mine = _Shared(candidate.fingerprint, candidate.key, future)

@@ -7,12 +7,10 @@ whole request.
 
 from __future__ import annotations
 
-import time
-from email.utils import formatdate
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from aiohttp import HttpVersion11, web
+from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http import SERVER_SOFTWARE
 
 if TYPE_CHECKING:
@@ -52,11 +50,6 @@ class Whole(web.Response):
         assert isinstance(body, bytes)  # noqa: S101 - that is what this class is for
         lines = [f"{name}: {value}" for name, value in self.headers.items()]
         head = "\r\n".join([f"HTTP/1.1 {self.status} {self.reason}", *lines, f"Content-Length: {len(body)}"])
-        if head.count("\n") != len(lines) + 1:
+        if not head.count("\r") == head.count("\n") == len(lines) + 1:
             raise ValueError("a header must not contain a line break")
-        return f"{head}\r\nDate: {_date(int(time.time()))}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n".encode() + body
-
-
-@lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    return formatdate(second, usegmt=True)
+        return f"{head}\r\nDate: {rfc822_formatted_time()}\r\nServer: {SERVER_SOFTWARE}\r\n\r\n".encode() + body
