@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import psycopg2
 import pytest
 
+from core.baileys.moving_in import Reason
+from core.baileys.places import Code
 from core.settings import load_settings
 from core.tenants import key_digest
 from tests.baileys_vectors import creds_and_keys, login, secrets, vector
 from tests.service.command_line import CommandLine
+from tests.service.gateway_process import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -353,3 +357,26 @@ def test_no_secret_is_told(cli: CommandLine) -> None:
         assert done.status == 0, done.out
         told += done.out + done.err
     assert [secret for secret in secrets() if secret in told] == []
+
+
+# docs/moving-in.md
+
+DOCS = (ROOT / "docs" / "moving-in.md").read_text(encoding="utf-8")
+
+
+def test_every_code_has_its_row() -> None:
+    """Those of damage, of keys that are left out, and of everything else that the commands and the database say."""
+    listed = set(re.findall(r"^\| `([a-z0-9_]+)` \|", DOCS, flags=re.MULTILINE))
+    sources = ("core/cli/importing.py", "core/cli/moving.py", "db/import_store.py")
+    text = "".join((ROOT / file).read_text(encoding="utf-8") for file in sources)
+    said = set(re.findall(r"""(?:code=|Conflict\(\s*|return )"([a-z_]+)",?""", text))
+    said -= {"added", "known", "taken", "has_key"}
+    assert listed == {*get_args(Code), *get_args(get_args(Reason)[1]), *said}
+
+
+def test_the_commands_of_the_docs_exist(cli: CommandLine) -> None:
+    """Each is understood as it stands there, with its options."""
+    commands = re.findall(r"^ *python run\.py (.+)$", DOCS, flags=re.MULTILINE)
+    assert len(commands) >= 8
+    for command in commands:
+        assert cli(*command.split(), "--help").status == 0
