@@ -124,6 +124,7 @@ def _pre_key(name: str, value: str | None, jid: str) -> Row:
 
 def _sender_key(name: str, value: str | None, jid: str) -> Row:
     chat, _, sender = name.partition("::")
+    chat = chat.replace("%3A", ":").replace("%25", "%")
     record = "\\x" + _record(value).hex()
     return {"our_jid": jid, "chat_id": chat, "sender_id": _address(sender), "sender_key": record}
 

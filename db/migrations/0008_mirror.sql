@@ -51,8 +51,9 @@ $$;
 CREATE FUNCTION wa_identity_name(their_id text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT 'identity-key-' || wa_address(their_id, '.')
 $$;
+-- Chats of WhatsApp have no colon, which parts them from the sender here.
 CREATE FUNCTION wa_sender_key_name(chat_id text, sender_id text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-  SELECT 'sender-key-' || chat_id || '::' || wa_address(sender_id, '::')
+  SELECT 'sender-key-' || replace(replace(chat_id, '%', '%25'), ':', '%3A') || '::' || wa_address(sender_id, '::')
 $$;
 CREATE FUNCTION wa_app_state_name(key_id bytea) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   SELECT 'app-state-sync-key-' || wa_base64(key_id)
