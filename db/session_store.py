@@ -70,6 +70,11 @@ class SessionStore:
         """The tenant has no device any more; False when `process` does not hold the session."""
         return bool(await self._db.fetch(load("session_unbind"), (tenant, process), idempotent=True))
 
+    async def has_app_state_keys(self, jid: str) -> bool:
+        """Whether the phone has handed this device the keys of names, contacts and settings."""
+        row = await self._db.fetch_one(load("app_state_keys"), (jid,), idempotent=True)
+        return bool(row and row[0])
+
     async def device_exists(self, jid: str) -> bool:
         """Whether whatsmeow's store has this device. Opening one that it has not, ends the process that tries."""
         row = await self._db.fetch_one(load("device_exists"), (jid,), idempotent=True)

@@ -32,6 +32,15 @@ CODE_LIVES = timedelta(seconds=160)
 FIRST_LOGIN = 30.0
 """Seconds for a device that was just linked to log in; then its session process tries."""
 
+HAND_OVER = 10.0
+"""Seconds for which a device that has logged in waits for its phone, which hands over keys and settings at first."""
+
+SETTLE = 1.0
+"""Seconds for the library to make use of them. A connection that ends meanwhile leaves messages half acknowledged, and
+names and contacts unread."""
+
+_LOOK = 0.1
+
 _FAILURES = {
     "qr_ran_out": "nobody scanned the code in time; ask for a new one",
     "client_outdated": "WhatsApp wants a newer client (405): update Gapura",
@@ -64,6 +73,7 @@ class PairingSession:
         self._has_qr = asyncio.Event()
         self._linked = False
         self._asking: asyncio.Task[None] | None = None
+        self._settling: asyncio.Task[None] | None = None
 
     async def run(self, number: str | None) -> None:
         """Until a phone has linked the device, or the codes ran out, or WhatsApp refuses. A client that was never
@@ -142,6 +152,20 @@ class PairingSession:
             await self._bind(Device(me.jid, me.lid, me.push_name, self._around.sandbox))
         except SendFailed as error:
             log.warning("%s: %s", self.tenant, error, extra={"action": "pairing.no_identity", "tenant": self.tenant})
+            self._end(Outcome(True, "linked; connecting"))
+        else:
+            self._settling = asyncio.create_task(self._settle(me.jid), name=f"settling {self.tenant}")
+
+    async def _settle(self, jid: str) -> None:
+        """Stay until the phone has handed over what the new device needs."""
+        try:
+            async with asyncio.timeout(HAND_OVER):
+                while not await self._around.store.has_app_state_keys(jid):
+                    await self._around.clock.sleep(_LOOK)
+                await self._around.clock.sleep(SETTLE)
+        except (TimeoutError, Unavailable, StatementRejected) as error:
+            log.warning("%s: its phone handed over no keys (%r)", self.tenant, error,
+                        extra={"action": "pairing.no_keys", "tenant": self.tenant})  # fmt: skip
         self._end(Outcome(True, "linked; connecting"))
 
     async def _bind(self, device: Device) -> None:
