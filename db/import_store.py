@@ -35,6 +35,7 @@ Source = Literal["folder", "rows", "database"]
 STORE_VERSION = 15
 """The version of whatsmeow's tables that this writes."""
 
+_MAKING_TABLES = 0x6761_7077_6D65_6F77  # the lock of LoginStore.preparing, in which whatsmeow makes them
 _SCHEMA = Path(__file__).with_name("whatsmeow") / f"v{STORE_VERSION}.sql"
 _AT_ONCE = 500  # rows in one statement: a session has some kilobytes
 _KINDS: dict[str, type] = {
@@ -88,12 +89,14 @@ class ImportStore:
         source: Source,
         legacy: str | None = None,
         mark: Callable[[str], str | None] = lambda _: None,
+        mirror_of: Callable[[str], str | None] = lambda _: None,
         dry_run: bool = False,
     ) -> Moved | None:
         """Write the login, all of it or nothing; None when the tenant has this device already.
 
         `legacy`: under which id the old gateway's rows stand here, if under another. Rows of the old gateway are
         copied; where nothing keeps auth_creds in step they stay, and `mark` makes of their creds those that say so.
+        `mirror_of`: the jid of the living login that a row of auth_creds is the mirror of, if it is one.
         With `dry_run` everything is done and undone.
 
         Raises Conflict: `session_held` (a gateway has it open), `number_taken` (by another tenant), `paired_already`
@@ -104,7 +107,7 @@ class ImportStore:
                 tx.rollback_on_exit()
             await tx.fetch(load("import_lock"))
             await _need_store(tx)
-            if not await _is_free(tx, tenant, rows.device):
+            if not await _is_free(tx, tenant, rows.device, mirror_of):
                 return None
             names = dict.fromkeys(filter(None, (tenant, legacy)))
             batch, replaced = await _back_up(tx, list(names), rows.device.jid)
@@ -166,26 +169,27 @@ class ImportStore:
 
 async def _need_store(tx: Transaction) -> None:
     """whatsmeow's tables, made if they are not there: neonize would make them when it first opens the database."""
-    row = await tx.fetch_one(load("import_store_exists"))
-    if row != (True,):
-        await tx.execute(_SCHEMA.read_text(encoding="utf-8"))
-    elif await tx.fetch_one(load("import_store_fits"), {"version": STORE_VERSION}) != (True,):
+    exists = load("import_store_exists")
+    if await tx.fetch_one(exists) != (True,):
+        await tx.execute("SELECT pg_advisory_xact_lock(%s)", (_MAKING_TABLES,))
+        if await tx.fetch_one(exists) != (True,):
+            await tx.execute(_SCHEMA.read_text(encoding="utf-8"))
+    if await tx.fetch_one(load("import_store_fits"), {"version": STORE_VERSION}) != (True,):
         raise Conflict("store_version", f"whatsmeow's tables here are not of version {STORE_VERSION}, or like it")
 
 
-async def _is_free(tx: Transaction, tenant: str, device: DeviceRow) -> bool:
+async def _is_free(tx: Transaction, tenant: str, device: DeviceRow, mirror_of: Callable[[str], str | None]) -> bool:
     """False when the tenant has this very device. Raises Conflict."""
     row = await tx.fetch_one(load("import_session"), {"tenant": tenant, "number": device.number})
-    jid, exists, held, taken = row or (None, False, False, False)
-    if jid == device.jid and exists:
+    jid, creds, held, taken = row or (None, None, False, False)
+    own = jid or (mirror_of(creds) if creds else None)
+    if own == device.jid:
         return False
     if held:
-        raise Conflict(
-            "session_held", "a gateway has this tenant's session in hand: stop it, or log the tenant out there"
-        )
+        raise Conflict("session_held", "a gateway has this tenant's session in hand: stop it first")
     if taken:
         raise Conflict("number_taken", "this number is linked to another tenant already")
-    if jid is not None and exists:
+    if own is not None:
         raise Conflict("paired_already", "the tenant is linked to another device: log it out first")
     return True
 

@@ -49,6 +49,16 @@ def standing(creds: str | None) -> str | None:
     return "moved" if _MARK in document else None
 
 
+def mirrored_device(creds: str) -> str | None:
+    """The jid of the login that lives here and that this row of auth_creds mirrors; None when it is no mirror."""
+    if standing(creds) != "mirror":
+        return None
+    try:
+        return parse_json(creds)["me"]["id"].text()
+    except Damaged:
+        return "unknown"
+
+
 def marked(creds: str, at: str) -> str | None:
     """The creds with a note that they were moved in at that time, and must not be used again; None when they cannot
     hold one."""

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from core.baileys.moving_in import Login, read_login
 from core.baileys.names import CREDS_FILE, key_of_file
-from core.baileys.old_gateway import LONGEST_TENANT, marked, standing, tenant_id
+from core.baileys.old_gateway import LONGEST_TENANT, marked, mirrored_device, standing, tenant_id
 from core.baileys.places import Damaged
 from core.cli.moving_report import Report, hint, watched
-from core.errors import CommandError, Conflict
+from core.errors import CommandError, Conflict, StatementRejected
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -179,10 +179,13 @@ class Mover:
         try:
             moved = await self._store.move_in(
                 found.tenant, login.rows, extra, source=self._source, legacy=legacy,
-                mark=lambda creds: marked(creds, self._at), dry_run=self.report.dry_run,
+                mark=lambda creds: marked(creds, self._at), mirror_of=mirrored_device, dry_run=self.report.dry_run,
             )  # fmt: skip
         except Conflict as refusal:
             self._refuse(found, refusal.code, refusal.detail)
+            return
+        except StatementRejected as error:
+            self._refuse(found, "database_refused", f"PostgreSQL does not take it: {error}")
             return
         if moved is None:
             self.report.add("present", found.tenant, detail="this login is here already; what is here is newer")

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from core.baileys.old_gateway import marked, mirrored_device
 from core.errors import Conflict, StatementRejected
 from core.whatsmeow_rows import LidRow, Rows
 from db.import_store import ImportStore, Moved
+from db.login_store import LoginStore
 from db.session_store import SessionStore
 from tests.baileys_vectors import creds_and_keys, login
 
@@ -136,24 +138,53 @@ async def test_old_rows_stay_and_say_so_while_nothing_keeps_them_in_step(db: Dat
     assert await db.fetch("SELECT * FROM auth_keys ORDER BY id") == keys
 
 
-async def test_old_rows_give_way_where_triggers_keep_them_in_step(db: Database) -> None:
-    """The triggers know the tenant from wa.tenant, find no old row, and write the new ones in the same transaction."""
-    store = ImportStore(db)
-    await store.move_in("first", ROWS, "{}", source="folder")
-    await db.execute("DELETE FROM sessions; DELETE FROM whatsmeow_device")
-    await db.execute(
-        "CREATE FUNCTION mirrored() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
-        " INSERT INTO auth_creds (tenant_id, data) VALUES (current_setting('wa.tenant'), 'new'); RETURN NULL; END $$;"
-        ' CREATE TRIGGER "Mirror_v1" AFTER INSERT ON whatsmeow_device FOR EACH ROW EXECUTE FUNCTION mirrored()'
-    )
+async def test_old_rows_give_way_to_the_mirror(db: Database) -> None:
+    """Where triggers keep auth_creds and auth_keys in step, they write the new rows in the same transaction; of the old
+    ones the copy is left."""
+    store, logins = ImportStore(db), LoginStore(db)
+    await store.move_in("first", as_device("6285500000000:3@s.whatsapp.net"), "{}", source="folder")
+    await logins.install()
     await legacy(db)
     moved = await store.move_in(TENANT, ROWS, "{}", source="rows", mark=lambda _: "marked")
     assert moved
     assert moved.mirrored
-    assert await db.fetch("SELECT tenant_id, data FROM auth_creds") == [(TENANT, "new")]
-    assert await db.fetch("SELECT * FROM auth_keys") == []
+    assert await logins.differences(TENANT) == []
+    assert (TENANT, JID) in await logins.devices()
+    [(data,)] = await db.fetch("SELECT data FROM auth_creds WHERE tenant_id = 'shop'")
+    assert mirrored_device(data) == JID
+    assert await db.fetch("SELECT * FROM auth_replaced") == []
     [(tenant,)] = await db.fetch("SELECT coalesce(current_setting('wa.tenant', true), '')")
     assert tenant == ""
+
+
+async def test_a_mirror_that_begins_later_takes_the_old_rows_away(db: Database) -> None:
+    """When the gateway opens the session: what it finds is set aside, and mirror and store agree."""
+    store, logins = ImportStore(db), LoginStore(db)
+    await legacy(db)
+    await store.move_in(TENANT, ROWS, "{}", source="rows", mark=lambda text: marked(text, "now"))
+    await logins.install()
+    assert await logins.fitness(TENANT, JID) == "ready"
+    assert await logins.differences(TENANT) == []
+    assert await store.login(TENANT) == (ROWS, "{}")
+
+
+async def test_an_old_login_never_replaces_the_mirror(db: Database) -> None:
+    """When whatsmeow's tables are gone, auth_creds has the newer login: it is restored from there, and old files of it
+    are passed over, those of another device refused."""
+    store = ImportStore(db)
+    await store.move_in("first", as_device("6285500000000:3@s.whatsapp.net"), "{}", source="folder")
+    await LoginStore(db).install()
+    await store.move_in(TENANT, ROWS, "{}", source="folder")
+    await db.execute("DROP TABLE whatsmeow_device CASCADE")
+    for jid in (JID, None):
+        await db.execute("UPDATE sessions SET jid = %s WHERE tenant_id = 'shop'", (jid,))
+        before = await everything(db)
+        assert await store.move_in(TENANT, ROWS, "{}", source="folder", mirror_of=mirrored_device) is None
+        other = as_device("6281211110007:9@s.whatsapp.net")
+        with pytest.raises(Conflict) as caught:
+            await store.move_in(TENANT, other, "{}", source="folder", mirror_of=mirrored_device)
+        assert caught.value.code == "paired_already"
+        assert await everything(db) == before
 
 
 @pytest.mark.parametrize("same", [True, False])

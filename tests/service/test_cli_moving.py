@@ -253,6 +253,19 @@ def test_every_refusal_has_its_reason(cli: CommandLine) -> None:
     assert sessions(cli) == {"good": JID}
 
 
+def test_a_login_that_postgresql_refuses_stops_no_other(cli: CommandLine) -> None:
+    """Whatever is wrong with whatsmeow's tables; nothing of it is left."""
+    folder(cli, "first")
+    cli("import", "auth", str(cli.home / "auth_info"))
+    query(cli.database_url, "ALTER TABLE whatsmeow_device ADD CHECK (jid NOT LIKE '62855%%')")
+    creds = vector("e")["files"]["creds.json"]
+    folder(cli, "bad", **{"creds.json": creds.replace("6281211110007:7", "6285511112222:7")})
+    folder(cli, "good", **{"creds.json": creds.replace("6281211110007:7", "6285611112222:7")})
+    done = cli("import", "auth", str(cli.home / "auth_info"), "--json")
+    assert [(line["tenant"], line["code"]) for line in done.answer["refused"]] == [("bad", "database_refused")]
+    assert sessions(cli).keys() == {"first", "good"}
+
+
 def test_damaged_keys_are_named_and_the_rest_moves(cli: CommandLine) -> None:
     """Code and name of each; people see the same."""
     folder(cli, "shop", **{"pre-key-5.json": "{", "session-6282222222222.0.json": "{}", "odd.json": "1"})
@@ -369,7 +382,7 @@ def test_every_code_has_its_row() -> None:
     listed = set(re.findall(r"^\| `([a-z0-9_]+)` \|", DOCS, flags=re.MULTILINE))
     sources = ("core/cli/importing.py", "core/cli/moving.py", "db/import_store.py")
     text = "".join((ROOT / file).read_text(encoding="utf-8") for file in sources)
-    said = set(re.findall(r"""(?:code=|Conflict\(\s*|return )"([a-z_]+)",?""", text))
+    said = set(re.findall(r"""(?:code=|Conflict\(\s*|return |_refuse\(found, )"([a-z_]+)",?""", text))
     said -= {"added", "known", "taken", "has_key"}
     assert listed == {*get_args(Code), *get_args(get_args(Reason)[1]), *said}
 
