@@ -331,7 +331,7 @@ END $$;
 CREATE FUNCTION wa_open_v1(who text, device text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
   known wa_devices;
-  own_lid text;
+  loser text;
 BEGIN
   SELECT * INTO known FROM wa_devices d WHERE d.tenant_id = who;
   IF known.forgotten THEN
@@ -339,14 +339,19 @@ BEGIN
     IF known.jid = device THEN RETURN 'forgotten'; END IF;
   END IF;
   IF NOT device_exists_v1(device) THEN
-    IF EXISTS (SELECT FROM auth_creds c WHERE c.tenant_id = who AND c.data LIKE '{"format" : "whatsmeow"%') THEN RETURN 'lost'; END IF;
-    DELETE FROM wa_devices d WHERE d.tenant_id = who;
+    IF EXISTS (SELECT FROM auth_creds c WHERE c.tenant_id = who AND c.data LIKE '{"format" : "whatsmeow"%'
+                AND (known.jid = device OR strpos(c.data, '"' || device || '"') > 0)) THEN
+      RETURN 'lost';
+    END IF;
     RETURN 'absent';
   END IF;
   IF known.jid IS DISTINCT FROM device THEN
     PERFORM wa_remove_v1(known.jid);
-    INSERT INTO wa_devices (jid, tenant_id, epoch) VALUES (device, who, wa_epoch_v1())
-      ON CONFLICT (jid) DO UPDATE SET tenant_id = EXCLUDED.tenant_id, forgotten = false, epoch = EXCLUDED.epoch RETURNING * INTO known;
+    -- Numbers of devices are given again: whoever had this one has lost it.
+    DELETE FROM wa_devices d WHERE d.jid = device RETURNING d.tenant_id INTO loser;
+    DELETE FROM auth_creds c WHERE c.tenant_id = loser;
+    DELETE FROM auth_keys k WHERE k.tenant_id = loser;
+    INSERT INTO wa_devices (jid, tenant_id, epoch) VALUES (device, who, wa_epoch_v1()) RETURNING * INTO known;
   END IF;
   IF known.epoch IS DISTINCT FROM wa_epoch_v1() THEN
     PERFORM wa_begin_afresh_v1(device);

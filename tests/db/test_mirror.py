@@ -287,6 +287,25 @@ def test_rows_of_the_old_gateway_are_kept_when_its_tenant_is_linked_anew(url: st
 # What is done before a device is opened
 
 
+async def test_a_device_that_was_given_again_has_one_owner(shop: Store, logins: LoginStore) -> None:
+    """WhatsApp gives numbers of devices again: the login is whose it is now, and nothing of it stays with another."""
+    other = Store(shop.url, "other")
+    other.link(JID, push_name="given again")
+    other.put("sessions", JID, "1:1", RECORD)
+    assert await logins.fitness("other", JID) == "ready"
+    assert shop.creds("shop") is None
+    assert shop.mirror("shop") == {}
+    assert list(other.mirror("other")) == ["session-1.1"]
+    assert shop.run("SELECT count(*) FROM whatsmeow_device") == [(1,)]
+
+
+async def test_a_session_that_names_another_device_is_absent(shop: Store, logins: LoginStore) -> None:
+    """What a session's row says is not there is not invented from another device's login, which stays as it is."""
+    assert await logins.fitness("shop", OTHER) == "absent"
+    assert shop.creds("shop")["me"]["id"] == JID
+    assert shop.run("SELECT count(*) FROM whatsmeow_device") == [(1,)]
+
+
 async def test_a_lost_store_is_made_again_from_the_mirror(shop: Store, logins: LoginStore) -> None:
     """Every row of every kind comes back as it was, also through tables that are new, and stays mirrored."""
     chance = random.Random(7)

@@ -1,0 +1,190 @@
+"""Logins that outlive their machine: the real library's tables killed, dropped, turned back, deleted by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core.transport.whatsapp.database import library_dsn
+from db.login_store import MIRRORED
+from tests.db.whatsmeow_store import Store
+from tests.wire.town import until
+
+if TYPE_CHECKING:
+    from sandbox.phones.phone import Phone
+    from tests.wire.conftest import Wire
+    from tests.wire.town import Town
+
+TABLES = Path(__file__).parents[1] / "db" / "whatsmeow_tables.py"
+SHOP, CAFE, BUDI, SITI = "628111111111", "628111111112", "628222222222", "628333333333"
+ODD = "Toko 'Öl' & 100%;\\=+?#"
+
+
+async def talk(town: Town, us: tuple[str, str], phone: Phone, count: int, word: str) -> None:
+    """`count` messages each way between `us` (tenant, number) and a phone; every one arrives once and can be read."""
+    tenant, number = us
+    for n in range(count):
+        await town.send(tenant, phone.number, f"{word} to {n}", wait=20)
+        assert (await phone.next(30)).text == f"{word} to {n}"
+        await phone.send(number, f"{word} from {n}")
+    wanted = sorted(f"{word} from {n}" for n in range(count))
+    query = "SELECT content FROM incoming_messages WHERE tenant_id = %s AND content LIKE %s"
+    await until(
+        lambda: sorted(row[0] for row in town.query(query, tenant, f"{word} from %")), lambda got: got == wanted
+    )
+
+
+def drop_store(town: Town) -> None:
+    """Every table of whatsmeow's."""
+    for (table,) in town.query("SELECT tablename FROM pg_tables WHERE tablename ~ '^whatsmeow_'"):
+        town.query(f"DROP TABLE {table} CASCADE")
+
+
+def disagreements(town: Town) -> list[tuple[str, ...]]:
+    """Where mirror and store differ, for anybody."""
+    return town.query("SELECT d.tenant_id, x.* FROM wa_devices d, wa_differences_v1(d.tenant_id) x")
+
+
+async def test_no_scan_after_a_kill_nor_without_the_store(town: Town) -> None:
+    """50 messages each way, the gateway killed: connected, and the next can be read on both sides. Then without a
+    table of whatsmeow's: the same, with no command."""
+    await town.add("shop")
+    await town.serve()
+    await town.pair("shop", SHOP)
+    budi, siti = town.sandbox.phone(BUDI, "Budi"), town.sandbox.phone(SITI, "Siti")
+    await talk(town, ("shop", SHOP), budi, 50, "first")
+    await talk(town, ("shop", SHOP), siti, 3, "hello")
+    assert disagreements(town) == []
+    assert town.query("SELECT data::json->>'format' FROM auth_creds") == [("whatsmeow",)]
+    device = town.sandbox.devices(SHOP)
+
+    await town.kill()
+    await town.serve()
+    await town.until_state("shop", "connected")
+    await talk(town, ("shop", SHOP), budi, 5, "killed")
+
+    await town.kill()
+    keys = town.query("SELECT key FROM auth_keys ORDER BY 1")
+    drop_store(town)
+    await budi.send(SHOP, "meanwhile")
+    await town.serve()
+    await town.until_state("shop", "connected")
+    await talk(town, ("shop", SHOP), budi, 5, "restored")
+    await talk(town, ("shop", SHOP), siti, 3, "restored too")
+    assert town.query("SELECT count(*) FROM incoming_messages WHERE content = 'meanwhile'") == [(1,)]
+    assert town.sandbox.devices(SHOP) == device
+    assert {key for (key,) in keys if key.startswith(("session-", "identity-"))} <= {
+        key for (key,) in town.query("SELECT key FROM auth_keys")
+    }
+    assert disagreements(town) == []
+
+
+async def test_an_older_backup_loses_no_message(town: Town) -> None:
+    """Everything that makes the login as it was 100 messages ago, in another life of PostgreSQL: conversations begin
+    anew, and the next 20 in each direction arrive."""
+    await town.add("shop")
+    await town.serve()
+    await town.pair("shop", SHOP)
+    budi = town.sandbox.phone(BUDI, "Budi")
+    await talk(town, ("shop", SHOP), budi, 3, "before")
+    await town.stop()
+    tables = ("sessions", "identity_keys", "pre_keys", "sender_keys")
+    for table in tables:
+        town.query(f"CREATE TABLE backup_{table} AS TABLE whatsmeow_{table}")
+    await town.serve()
+    await town.until_state("shop", "connected")
+    await talk(town, ("shop", SHOP), budi, 50, "lost")
+    await town.kill()
+    for table in tables:
+        town.query(f"DELETE FROM whatsmeow_{table}")
+        town.query(f"INSERT INTO whatsmeow_{table} SELECT * FROM backup_{table}")
+    town.query("UPDATE wa_devices SET epoch = 'of the backup'")
+    await town.serve()
+    await town.until_state("shop", "connected")
+    await talk(town, ("shop", SHOP), budi, 20, "after")
+    assert disagreements(town) == []
+
+
+async def test_two_tenants_keep_their_own(town: Town) -> None:
+    """One contact of two tenants: nothing of one is in the other's rows. A row of
+    auth_creds that is deleted unlinks that tenant's device while it is open, and nobody else's."""
+    await town.add("shop")
+    await town.add("cafe")
+    await town.serve()
+    await town.pair("shop", SHOP)
+    await town.pair("cafe", CAFE)
+    budi = town.sandbox.phone(BUDI, "Budi")
+    await talk(town, ("shop", SHOP), budi, 2, "shop")
+    await talk(town, ("cafe", CAFE), budi, 2, "cafe")
+    owners = town.query("SELECT tenant_id, data::json->'me'->>'id' FROM auth_creds ORDER BY 1")
+    assert [(tenant, jid.partition(":")[0]) for tenant, jid in owners] == [("cafe", CAFE), ("shop", SHOP)]
+    sessions = town.query(
+        "SELECT count(*), count(DISTINCT tenant_id), count(DISTINCT value) FROM auth_keys WHERE key LIKE %s",
+        f"session-100{BUDI}%",
+    )
+    assert sessions == [(2, 2, 2)]
+
+    since = (await town.state("cafe"))["since"]
+    town.query("DELETE FROM auth_creds WHERE tenant_id = 'shop'")
+    lost = await town.until_state("shop", "unpaired")
+    assert "auth_creds was deleted" in lost["reason"]
+    assert town.sandbox.devices(SHOP) == []
+    assert town.query("SELECT tenant_id FROM auth_keys UNION SELECT tenant_id FROM wa_devices") == [("cafe",)]
+    assert (await town.state("cafe"))["since"] == since
+    town.query("UPDATE sessions SET asked_at = NULL")
+    await town.pair("shop", SHOP)
+    assert disagreements(town) == []
+
+
+async def test_damaged_rows_stop_one_tenant(town: Town) -> None:
+    """Without a store, creds that nobody can use: that tenant says which place is wrong; mended and reconnected it
+    works, and the other was never disturbed. A deleted row, of a device that is open nowhere, asks for a new scan."""
+    await town.add("shop")
+    await town.add("cafe")
+    await town.serve()
+    await town.pair("shop", SHOP)
+    await town.pair("cafe", CAFE)
+    await town.stop()
+    drop_store(town)
+    ((whole,),) = town.query("SELECT data FROM auth_creds WHERE tenant_id = 'shop'")
+    creds = json.loads(whole)
+    creds["noiseKey"]["private"]["data"] = "AAAA"
+    town.query("UPDATE auth_creds SET data = %s WHERE tenant_id = 'shop'", json.dumps(creds, separators=(", ", " : ")))
+    await town.serve()
+    await town.until_state("cafe", "connected")
+    lost = await until(lambda: town.state("shop"), lambda now: "no use" in (now["reason"] or ""))
+    assert lost["state"] == "disconnected"
+    assert "bad_length: $.noiseKey.private" in lost["reason"]
+    town.query("UPDATE auth_creds SET data = %s WHERE tenant_id = 'shop'", whole)
+    assert (await town.ask("shop", "POST", "/api/reconnect"))[0] == 200
+    await town.until_state("shop", "connected")
+
+    await town.stop()
+    drop_store(town)
+    town.query("UPDATE auth_creds SET data = '{\"format\" : \"whatsmeow\"}' WHERE tenant_id = 'shop'")
+    await town.serve()
+    await until(lambda: town.state("shop"), lambda now: "no use" in (now["reason"] or ""))
+    town.query("DELETE FROM auth_creds WHERE tenant_id = 'shop'")
+    await town.until_state("shop", "unpaired")
+
+
+@pytest.mark.parametrize("tenant", [ODD, "x" * 100, "a b"])
+async def test_the_tenant_travels_with_each_connection(wire: Wire, database_url: str, tenant: str) -> None:
+    """An id of the old gateway with characters that a URL, a SQL text and lib/pq read as something else arrives, so
+    that a login is mirrored from its first row on."""
+    await asyncio.to_thread(subprocess.run, [sys.executable, str(TABLES), database_url], check=True, timeout=120)
+    store = Store(database_url, None)
+    for table in MIRRORED:
+        store.run("SELECT wa_install_v1(%s)", (table,))
+    wire.dsn = library_dsn(database_url, tenant)
+    process = await wire.process()
+    jid = await wire.pair(process, "any", SHOP)
+    assert store.run("SELECT tenant_id, jid FROM wa_devices") == [(tenant, jid)]
+    assert store.creds(tenant)["me"]["id"] == jid
+    assert store.differences(tenant) == []
