@@ -173,13 +173,23 @@ class RemoteSessions:
     async def logout(self, tenant: str) -> None:
         """Unlink the tenant's device at WhatsApp and forget it here. Raises Conflict (`not_paired`) and
         NoSessionProcess."""
-        if not (row := self._rows.get(tenant)) or row.jid is None:
+        if not self._is_linked(tenant):
             raise Conflict("not_paired", "no WhatsApp number is linked")
-        await self._call(tenant, "logout", {})
+        try:
+            await self._call(tenant, "logout", {})
+        except Conflict as refused:
+            # Its session was closed before the call arrived, because somebody else has logged it out.
+            if refused.code == "not_connected" and not self._is_linked(tenant):
+                raise Conflict("not_paired", "no WhatsApp number is linked any more") from refused
+            raise
+
+    def _is_linked(self, tenant: str) -> bool:
+        row = self._rows.get(tenant)
+        return row is not None and row.jid is not None
 
     async def reconnect(self, tenant: str) -> None:
         """Close the tenant's connection and open it again. Raises as `logout`."""
-        if not (row := self._rows.get(tenant)) or row.jid is None:
+        if not self._is_linked(tenant):
             raise Conflict("not_paired", "no WhatsApp number is linked; pair one")
         await self._call(tenant, "reconnect", {})
 

@@ -63,6 +63,7 @@ class Session:
         self._working = asyncio.Lock()
         self._closing: asyncio.Task[bool] | None = None
         self._anew: asyncio.TimerHandle | None = None
+        self._unlinking: asyncio.Task[None] | None = None
 
     @property
     def status(self) -> SessionStatus:
@@ -196,7 +197,14 @@ class Session:
                         extra={"action": "session.close_late", "tenant": self.tenant})  # fmt: skip
 
     async def logout(self) -> None:
-        """Unlink the device at WhatsApp, and forget it. Raises SendFailed; then nothing has changed."""
+        """Unlink the device at WhatsApp, and forget it. Who asks meanwhile, or once it is done, hears the same. Raises
+        SendFailed; then nothing has changed."""
+        unlinking = self._unlinking
+        if unlinking is None or (unlinking.done() and unlinking.exception() is not None):
+            unlinking = self._unlinking = asyncio.create_task(self._unlink(), name=f"logout {self.tenant}")
+        await asyncio.shield(unlinking)
+
+    async def _unlink(self) -> None:
         client = self._client
         if client is None or self.status.state not in ("connected", "restricted"):
             raise SendFailed("not_connected", retry=True)

@@ -204,6 +204,19 @@ async def test_logging_out_and_reconnecting(house: House, phones: FakeSessions) 
     assert [command.kind for command in phones.asked] == ["reconnect", "logout"]
 
 
+async def test_logging_out_too_late(house: House, phones: FakeSessions) -> None:
+    """A second logout that finds the session closed by the first is told that there is no phone any more."""
+    await phones.connects(ALPHA)
+    await state_is(house, "connected")
+
+    async def late(*_: Any) -> dict[str, str]:
+        await phones.ends(ALPHA, "logged out on request")
+        return {"refused": "not_connected", "detail": "the session is not open"}
+
+    phones._carry_out = late  # type: ignore[assignment, method-assign]
+    assert refusal(await house.call("POST", "/api/logout")) == (409, "not_paired")
+
+
 async def test_dry_tenants_need_no_phone(open_house: OpenHouse) -> None:
     """All that is about linking a phone is 409 with a clear code."""
     house = await open_house()

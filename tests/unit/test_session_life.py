@@ -316,3 +316,39 @@ async def test_a_session_that_was_closed_does_nothing_more(world: World) -> None
     for _ in range(20):
         await asyncio.sleep(0)
     assert len(world.clients) == 1
+
+
+async def test_who_logs_out_meanwhile_hears_the_same(world: World) -> None:
+    """Two at once unlink the device once, and neither is answered before it is written that there is none; a third one
+    who comes later as well."""
+    async with world.connected() as (session, client):
+        asked: list[None] = []
+
+        async def logout() -> None:
+            asked.append(None)
+            await asyncio.sleep(0)
+
+        async def logs_out() -> tuple[int, str]:
+            await session.logout()
+            return world.unbound, world.states[-1][0]
+
+        client.logout = logout  # type: ignore[method-assign]
+        assert await asyncio.gather(logs_out(), logs_out()) == [(1, "logged_out")] * 2
+        assert await logs_out() == (1, "logged_out")
+        assert len(asked) == 1
+
+
+async def test_a_logout_that_failed_can_be_asked_for_again(world: World) -> None:
+    """All who wait for it hear why; the next one tries anew."""
+    async with world.connected() as (session, client):
+
+        async def fails() -> None:
+            raise SendFailed("disconnected", retry=True)
+
+        client.logout, works = fails, client.logout  # type: ignore[method-assign]
+        refusals = await asyncio.gather(session.logout(), session.logout(), return_exceptions=True)
+        assert [str(refused) for refused in refusals] == ["disconnected"] * 2
+        assert session.status.state == "connected"
+        client.logout = works  # type: ignore[method-assign]
+        await session.logout()
+        assert session.status.state == "logged_out"
