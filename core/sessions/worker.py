@@ -42,6 +42,9 @@ IN_FLIGHT = 2.5
 """Seconds that messages on their way have at the end. WhatsApp may take 75 for its answer, but what has arrived must be
 written down too."""
 
+_RECEIPTS = 1.0
+"""Seconds at the end for receipts that came before the record of their message."""
+
 _GONE = SessionStatus("disconnected", "not held by this process")
 _STOPPED, _RESTARTED = "the gateway was stopped", "its session process is started again"
 _CLOSED = "closed by the gateway"
@@ -76,6 +79,7 @@ class Worker:
         self._pairing: PairingSession | None = None
         self._away = self._leaving = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._late_receipts: set[asyncio.Task[None]] = set()
         self.ended = asyncio.Event()
         self.sender = Sender(
             store, clock, self._transport_of,
@@ -106,10 +110,11 @@ class Worker:
             case _:
                 assert_never(order)
 
-    def _go(self, work: Coroutine[Any, Any, None]) -> None:
+    def _go(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -219,7 +224,8 @@ class Worker:
                 self._go(self._let_go(tenant, rests=False))
 
     async def close(self) -> None:
-        """Stop claiming; what is in flight is sent and recorded; disconnect; what has arrived is written; let go."""
+        """Stop claiming; what is in flight is sent and recorded; disconnect; what has arrived is written, receipts too
+        that waited for their message's record; let go."""
         self._leaving = True
         sending = asyncio.create_task(self.sender.close())
         await asyncio.wait([sending], timeout=IN_FLIGHT)
@@ -227,6 +233,8 @@ class Worker:
         closing = [session.close() for session in self._sessions.values()]
         await asyncio.gather(*closing, return_exceptions=True)
         await asyncio.wait([sending], timeout=IN_FLIGHT)
+        if self._late_receipts:
+            await asyncio.wait(self._late_receipts, timeout=_RECEIPTS)
         await self.store.release(self.process, None, _RESTARTED if self.ended.is_set() else _STOPPED)
 
     async def _let_go(self, tenant: str, *, rests: bool) -> None:
@@ -278,4 +286,6 @@ class Worker:
 
     def _recorded(self, change: StatusChange, wa_id: str | None) -> None:
         if wa_id is not None:
-            self._go(self.intake.sent(change.tenant, wa_id))
+            writing = self._go(self.intake.sent(change.tenant, wa_id))
+            self._late_receipts.add(writing)
+            writing.add_done_callback(self._late_receipts.discard)

@@ -54,7 +54,7 @@ async def refusal(url: str, folder: Path) -> str:
     """Why this is no sandbox; nothing is trusted then."""
     with pytest.raises(CommandError) as refused:
         await fetch(url, folder / "ca.pem")
-    assert not (folder / "ca.pem").exists()  # noqa: ASYNC240 - a test
+    assert not (folder / "ca.pem").exists()
     return str(refused.value)
 
 
