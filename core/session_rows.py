@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from core.model import SessionState
 
 CommandKind = Literal["pair", "logout", "reconnect"]
+LinkProblem = Literal["number_taken", "another_number"]
 
 
 @dataclass(frozen=True, slots=True)

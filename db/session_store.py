@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from core.model import SessionState, Status
-    from core.session_rows import CommandKind, Device
+    from core.session_rows import CommandKind, Device, LinkProblem
     from db.database import Database
     from db.statement import Row
 
@@ -65,6 +65,15 @@ class SessionStore:
         parameters = {"process": process, "tenant": tenant, "jid": device.jid, "lid": device.lid}
         parameters |= {"push_name": device.push_name, "sandbox": device.sandbox}
         return bool(await self._db.fetch(load("session_bind"), parameters, idempotent=True))
+
+    async def link_problem(self, tenant: str, jid: str) -> LinkProblem | None:
+        """Why this device should not become the tenant's: its number is another tenant's, or not that of before."""
+        row = await self._db.fetch_one("SELECT wa_link_problem_v1(%s, %s)", (tenant, jid), idempotent=True)
+        return row[0] if row else None
+
+    async def remove_device(self, jid: str) -> None:
+        """Forget a device and all that is its own."""
+        await self._db.fetch("SELECT wa_remove_v1(%s)", (jid,), idempotent=True)
 
     async def unbind(self, process: int, tenant: str) -> bool:
         """The tenant has no device any more; False when `process` does not hold the session."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.cli.invocation import invocation_of
+from core.cli.output import refused_in_one_line
 from core.cli.tenant import AsJson, TenantId, no_such_tenant
 from core.errors import CommandError, Conflict, OverLimit
 
@@ -32,18 +33,20 @@ _GOES_ON = ("pairing", "connecting", "disconnected")
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104 - it is looked for, not listened on
 
 
+@refused_in_one_line
 def pair(
     context: typer.Context,
     tenant: TenantId,
     code: Annotated[
         str | None, typer.Option(metavar="NUMBER", help="Show a code to type on the phone with this number, too.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also link another WhatsApp number than before.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Link a WhatsApp number: shows a QR code here and a page's address, and waits until it is connected.
 
     Needs a running `run.py serve`. The exit status is 0 only when the number is connected. With --json each event is
-    one line.
+    one line, and so is the error at the end.
     """
     from core.cli.opened import with_database
     from core.cli.pairing_screen import Drawing, Lines
@@ -60,7 +63,7 @@ def pair(
         async def work(database: Database) -> bool:
             stop = signals.event()
             async with _attempt(database, tenant, settings.server, screen) as attempt:
-                return await _until(attempt.run(number), stop)
+                return await _until(attempt.run(number, force=force), stop)
 
         connected = with_database(invocation, work)
     if not connected:
@@ -77,10 +80,10 @@ class _Attempt:
     screen: Screen
     server: ServerSettings
 
-    async def run(self, number: str | None) -> None:
+    async def run(self, number: str | None, *, force: bool = False) -> None:
         """Until it is connected. Raises what RemoteSessions.pair raises, and CommandError when it came to nothing."""
         try:
-            await self.sessions.pair(self.tenant, number)
+            await self.sessions.pair(self.tenant, number, force=force)
         except OverLimit as refused:
             raise CommandError(f"{refused.detail}: try again in {refused.retry_after or 60:.0f} s") from None
         except Conflict as refused:

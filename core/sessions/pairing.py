@@ -7,6 +7,7 @@ minutes later, at a moment that nobody controls.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from core.errors import OpenFailed, SendFailed, StatementRejected, Unavailable
-from core.session_rows import Device, Pairing
+from core.session_rows import Device, LinkProblem, Pairing
 from core.sessions.standing import Standing, until_written
 from core.transport.wire import Connected, Ended, LoggedOut, Paired, PairingFailed, QrShown, Receipt, Received
 
@@ -46,6 +47,11 @@ _FAILURES = {
     "client_outdated": "WhatsApp wants a newer client (405): update Gapura",
     "passkey_required": "WhatsApp asks for a passkey, which cannot be given here; see the phone",
 }
+_UNWANTED: dict[LinkProblem, str] = {
+    "number_taken": "the number {number} is linked to another tenant of this gateway: unlinked again",
+    "another_number": "{number} is not the number of before: unlinked again; to change it: "
+    "run.py tenant pair {tenant} --force",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +70,16 @@ class Outcome:
 class PairingSession:
     """One attempt of one tenant to link a device. The process holds the tenant's lease."""
 
-    def __init__(self, tenant: str, around: Surroundings) -> None:
-        self.tenant, self._around = tenant, around
+    def __init__(self, tenant: str, around: Surroundings, *, force: bool = False) -> None:
+        """`force`: also to another number than before; may be set later."""
+        self.tenant, self._around, self.force = tenant, around, force
         self._standing = Standing(tenant, around.store, around.clock, process=around.process)
         self._over: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._client: Client | None = None
         self._shown = Pairing()
         self._has_qr = asyncio.Event()
         self._linked = False
+        self._unwanted: tuple[str, Outcome] | None = None
         self._asking: asyncio.Task[None] | None = None
         self._settling: asyncio.Task[None] | None = None
 
@@ -92,8 +100,11 @@ class PairingSession:
         except OpenFailed as error:
             self._end(Outcome(False, f"could not reach WhatsApp ({error})"))
         outcome = await self._over
-        if outcome.linked:
+        if outcome.linked or self._unwanted is not None:
             await client.close()
+        if self._unwanted is not None:
+            remove = partial(self._around.store.remove_device, self._unwanted[0])
+            await until_written(remove, self._around.clock, self.tenant)
         await self._standing.enter(outcome.state, outcome.reason)
         log.info("%s: %s", self.tenant, outcome.reason,
                  extra={"action": f"pairing.{outcome.state}", "tenant": self.tenant})  # fmt: skip
@@ -124,8 +135,12 @@ class PairingSession:
                 self._has_qr.set()
             case Paired(jid, lid):
                 await self._linked_as(jid, lid)
+            case Connected() if self._unwanted is not None:
+                await self._unlink()
             case Connected():
                 await self._logged_in()
+            case Received() | Receipt() if self._unwanted is not None:
+                pass
             case Received():
                 await self._around.intake.message(self.tenant, event)
             case Receipt():
@@ -140,10 +155,37 @@ class PairingSession:
     async def _linked_as(self, jid: str, lid: str) -> None:
         """The device is the tenant's from this moment, and is opened by this jid and by no other, also when this
         process dies now."""
+        if (problem := await self._problem(jid)) is not None:
+            return self._refuse(jid, problem)
         self._linked = True
         await self._bind(Device(jid, lid, "", self._around.sandbox))
         log.info("%s is linked as %s", self.tenant, jid, extra={"action": "pairing.linked", "tenant": self.tenant})
         asyncio.get_running_loop().call_later(FIRST_LOGIN, self._end, Outcome(True, "linked; connecting"))
+        return None
+
+    async def _problem(self, jid: str) -> LinkProblem | None:
+        while True:
+            try:
+                problem = await self._around.store.link_problem(self.tenant, jid)
+            except Unavailable:
+                await self._around.clock.sleep(_LOOK)
+            else:
+                return None if self.force and problem == "another_number" else problem
+
+    def _refuse(self, jid: str, problem: LinkProblem) -> None:
+        """A device that is not to be the tenant's is unlinked once it has logged in, and forgotten in any case."""
+        outcome = Outcome(False, _UNWANTED[problem].format(number=jid.partition(":")[0], tenant=self.tenant))
+        self._unwanted = jid, outcome
+        log.warning("%s: %s", self.tenant, outcome.reason,
+                    extra={"action": f"pairing.{problem}", "tenant": self.tenant})  # fmt: skip
+        asyncio.get_running_loop().call_later(FIRST_LOGIN, self._end, outcome)
+
+    async def _unlink(self) -> None:
+        assert self._client is not None  # noqa: S101 - it is what tells us
+        assert self._unwanted is not None  # noqa: S101 - asked before
+        with contextlib.suppress(SendFailed):
+            await self._client.logout()
+        self._end(self._unwanted[1])
 
     async def _logged_in(self) -> None:
         assert self._client is not None  # noqa: S101 - it is what tells us

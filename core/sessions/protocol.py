@@ -40,10 +40,12 @@ class Close(Order, frozen=True):
 
 
 class Pair(Order, frozen=True):
-    """Link a new device for this tenant; `number` (digits): by a code that is typed on that phone."""
+    """Link a new device for this tenant; `number` (digits): by a code that is typed on that phone; `force`: also to
+    another WhatsApp number than before."""
 
     tenant: str
     number: str | None = None
+    force: bool = False
 
 
 class Logout(Order, frozen=True):

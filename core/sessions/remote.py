@@ -129,32 +129,34 @@ class RemoteSessions:
 
     # Calls
 
-    async def pair(self, tenant: str, number: str | None = None) -> Pairing:
+    async def pair(self, tenant: str, number: str | None = None, *, force: bool = False) -> Pairing:
         """Begin to pair unless that is under way, and wait for the QR code, or, for `number` (digits), for the code.
+        `force`: also with another WhatsApp number than before.
 
         Raises Conflict (`already_paired`; `pairing_ended` with the reason), OverLimit (`pairing_too_soon`) and
         NoSessionProcess.
         """
-        if number is None and (shown := self.pairing(tenant)) is not None and shown.qr:
+        if number is None and not force and (shown := self.pairing(tenant)) is not None and shown.qr:
             return shown
         # One after the other: who comes second sees what the first one began, and takes no other number's code.
         async with self._pairing_turns[tenant]:
-            return await self._pair(tenant, number)
+            return await self._pair(tenant, number, force=force)
 
-    async def _pair(self, tenant: str, number: str | None) -> Pairing:
+    async def _pair(self, tenant: str, number: str | None, *, force: bool) -> Pairing:
         before, shown = self.status(tenant), self.pairing(tenant)
         if before.phone is not None or before.state in ("connected", "connecting", "restricted"):
             raise Conflict("already_paired", "a WhatsApp number is linked; log out first to link another")
-        if shown is None or number is not None:
-            await self._begin(tenant, number)
+        if shown is None or number is not None or force:
+            await self._begin(tenant, number, force=force)
         return await self._shown(tenant, before, by_code=number is not None, old_code=shown.code if shown else None)
 
-    async def _begin(self, tenant: str, number: str | None) -> None:
+    async def _begin(self, tenant: str, number: str | None, *, force: bool) -> None:
         if number is None or self.pairing(tenant) is None:
             wait = await self._store.ask_to_pair(tenant, PAIRING_PAUSE)
             if wait is not None and self.status(tenant).state != "pairing":
                 raise OverLimit("pairing_too_soon", "pairing may begin once a minute", retry_after=max(wait, 1.0))
-        await self._call(tenant, "pair", {"number": number} if number else {})
+        arguments: dict[str, Any] = {"number": number} if number else {}
+        await self._call(tenant, "pair", arguments | ({"force": True} if force else {}))
 
     async def _shown(self, tenant: str, before: SessionStatus, *, by_code: bool, old_code: str | None) -> Pairing:
         end = self._clock.monotonic() + ANSWER_WITHIN

@@ -231,5 +231,5 @@ class Supervisor:
             return await self._answer(command.id, "already_paired", "a WhatsApp number is linked; log out first")
         child = next((child for child in self._children.values() if child.is_pairing(row.tenant)), None)
         child = child or await self._new_child()
-        child.tell(Pair(row.tenant, command.arguments.get("number")))
+        child.tell(Pair(row.tenant, command.arguments.get("number"), bool(command.arguments.get("force"))))
         return await self._answer(command.id)

@@ -95,10 +95,12 @@ class Worker:
                 self._go(self._open(tenant))
             case Close(tenant):
                 self._go(self._let_go(tenant, rests=False))
-            case Pair(tenant, number) if self._pairing is None:
-                self._pairing = PairingSession(tenant, self)
+            case Pair(tenant, number, force) if self._pairing is None:
+                self._pairing = PairingSession(tenant, self, force=force)
                 self._go(self._pair(self._pairing, number))
-            case Pair(_, number):
+            case Pair(_, number, force):
+                if self._pairing is not None:
+                    self._pairing.force |= force
                 if self._pairing is not None and number is not None:
                     self._go(self._pairing.show_code(number))
             case Logout(tenant, call):

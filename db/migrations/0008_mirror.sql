@@ -405,6 +405,17 @@ END $$;
 ALTER TABLE sessions ADD COLUMN number varchar(50);
 UPDATE sessions SET number = split_part(jid, ':', 1) WHERE jid IS NOT NULL;
 
+-- Why a device should not become the tenant's: 'number_taken' (another tenant is linked to that number), 'another_number' (not the
+-- tenant's number of before); null: it may. The very same device means that the other tenant has lost it.
+CREATE FUNCTION wa_link_problem_v1(who text, device text) RETURNS text LANGUAGE sql STABLE AS $$
+  SELECT CASE
+    WHEN EXISTS (SELECT FROM sessions s JOIN api_keys a USING (tenant_id)
+                  WHERE s.tenant_id <> who AND s.jid <> device AND split_part(s.jid, ':', 1) = split_part(device, ':', 1))
+      THEN 'number_taken'
+    WHEN EXISTS (SELECT FROM sessions s WHERE s.tenant_id = who AND s.number <> split_part(device, ':', 1)) THEN 'another_number'
+  END
+$$;
+
 -- The version of whatsmeow's tables; null when one that the mirror needs is not there.
 CREATE FUNCTION wa_store_version_v1() RETURNS integer LANGUAGE plpgsql STABLE AS $$
 BEGIN

@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -172,6 +172,55 @@ async def test_damaged_rows_stop_one_tenant(town: Town) -> None:
     await until(lambda: town.state("shop"), lambda now: "no use" in (now["reason"] or ""))
     town.query("DELETE FROM auth_creds WHERE tenant_id = 'shop'")
     await town.until_state("shop", "unpaired")
+
+
+async def scanned(town: Town, tenant: str, number: str) -> dict[str, Any]:
+    """The session after a phone that is not wanted has scanned its code."""
+    town.query("UPDATE sessions SET asked_at = NULL")
+    before = (await town.state(tenant))["since"]
+    await town.sandbox.scan(await town.qr(tenant), number, tenant)
+    now: dict[str, Any] = await until(
+        lambda: town.state(tenant), lambda now: now["state"] == "unpaired" and now["since"] != before
+    )
+    return now
+
+
+async def test_a_number_that_is_not_this_tenants_is_refused(town: Town) -> None:
+    """A number that another tenant has, and another number than before, are unlinked again, with the reason and without
+    the other tenant's name; nothing of them stays. --force changes the number."""
+    await town.add("shop")
+    await town.add("rival")
+    await town.serve()
+    await town.pair("shop", SHOP)
+    since = (await town.state("shop"))["since"]
+    refused = await scanned(town, "rival", SHOP)
+    assert "linked to another tenant" in refused["reason"]
+    assert "shop" not in refused["reason"]
+    assert len(town.sandbox.devices(SHOP)) == 1
+    assert (
+        town.query("SELECT tenant_id FROM auth_creds") == town.query("SELECT tenant_id FROM wa_devices") == [("shop",)]
+    )
+    assert town.query("SELECT count(*) FROM whatsmeow_device") == [(1,)]
+    assert (await town.state("shop"))["since"] == since
+
+    await town.ask("shop", "POST", "/api/logout")
+    await town.until_state("shop", "logged_out")
+    refused = await scanned(town, "shop", CAFE)
+    assert "not the number of before" in refused["reason"]
+    assert town.sandbox.devices(CAFE) == []
+    assert town.query("SELECT tenant_id FROM auth_creds") == []
+
+    town.query("UPDATE sessions SET asked_at = NULL")
+    pairing = asyncio.create_task(
+        asyncio.to_thread(town.installation.run, "tenant", "pair", "shop", "--force", "--json")
+    )
+    await town.until_state("shop", "pairing")
+    await town.sandbox.scan(await town.qr("shop"), CAFE, "shop")
+    await town.until_state("shop", "connected")
+    assert (await pairing).returncode == 0
+    assert town.query("SELECT tenant_id, number FROM sessions WHERE jid IS NOT NULL") == [("shop", CAFE)]
+    town.query("UPDATE sessions SET asked_at = NULL")
+    await town.pair("rival", SHOP)
 
 
 @pytest.mark.parametrize("tenant", [ODD, "x" * 100, "a b"])
