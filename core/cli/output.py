@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import typer
 
 from core.errors import (
     CommandError,
@@ -17,7 +20,9 @@ from core.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+P = ParamSpec("P")
 
 BROKEN, FAILED = 2, 1
 """Exit status: the configuration cannot be used; the command was not carried out."""
@@ -58,13 +63,44 @@ def columns(rows: Iterable[Sequence[str]]) -> None:
         say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
+def say_json_line(value: Any) -> None:
+    """One of several answers for programs that read line by line."""
+    import msgspec
+
+    say(msgspec.json.encode(value).decode())
+
+
+def refused_in_one_line(command: Callable[P, None]) -> Callable[P, None]:
+    """A command that with --json (`as_json`) answers line by line; its error is a line as well."""
+
+    @functools.wraps(command)
+    def answered(*args: P.args, **options: P.kwargs) -> None:
+        try:
+            command(*args, **options)
+        except GapuraError as error:
+            if not options.get("as_json"):
+                raise
+            say_json_line(_refusal(error))
+            raise typer.Exit(_status(error)) from error
+
+    return answered
+
+
 def tell(error: GapuraError, *, as_json: bool) -> int:
     """Say what went wrong, without a traceback; the exit status."""
     if as_json:
-        say_json({"error": {"code": _code(error), "detail": _detail(error), **_extra(error)}})
+        say_json(_refusal(error))
     else:
         note(f"gapura: {_detail(error)}" + (f" [{error.code}]" if isinstance(error, Refused) else ""))
+    return _status(error)
+
+
+def _status(error: GapuraError) -> int:
     return BROKEN if isinstance(error, ConfigError) else FAILED
+
+
+def _refusal(error: GapuraError) -> dict[str, Any]:
+    return {"error": {"code": _code(error), "detail": _detail(error), **_extra(error)}}
 
 
 def _code(error: GapuraError) -> str:

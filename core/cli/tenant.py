@@ -9,7 +9,7 @@ import typer
 
 from core.cli.invocation import Invocation, invocation_of
 from core.cli.output import columns, note, say, say_json
-from core.errors import CommandError, Conflict, NotFound, Unprocessable
+from core.errors import CommandError, Conflict, NotFound, Refused, Unprocessable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,8 +24,12 @@ TenantId = Annotated[str, typer.Argument(metavar="TENANT", help="The tenant's id
 AsJson = Annotated[bool, typer.Option("--json", help="Answer with JSON.")]
 
 
-def no_such_tenant(tenant: str) -> NotFound:
-    """The error for a tenant without a row in api_keys."""
+def no_such_tenant(tenant: str) -> Refused:
+    """The error for a tenant without a row in api_keys; also when it could not even be made."""
+    from core.settings import TENANT_ID
+
+    if not TENANT_ID.fullmatch(tenant):
+        return _not_an_id(tenant)
     return NotFound("tenant_not_found", f"there is no tenant {tenant!r}; make it with: run.py tenant add {tenant}")
 
 
@@ -37,9 +41,7 @@ def add(context: typer.Context, tenant: TenantId, as_json: AsJson = False) -> No
     from core.tenants import new_key
 
     if not TENANT_ID.fullmatch(tenant):
-        raise Unprocessable(
-            "tenant_id_not_valid", f"{tenant!r} cannot be a tenant's id: 1 to 100 of a-z, 0-9, _ and -", field="tenant"
-        )
+        raise _not_an_id(tenant)
     invocation, key = invocation_of(context), new_key()
     stored = _as_stored(invocation, key)
     if not with_store(invocation, lambda store: store.add_tenant(tenant, stored)):
@@ -137,6 +139,11 @@ def _confirm(tenant: str) -> None:
     question = f"Delete the key, the whitelist and the WhatsApp login of {tenant}, and cancel what is queued?"
     if not typer.confirm(question, err=True):
         raise CommandError("nothing was removed")
+
+
+def _not_an_id(tenant: str) -> Unprocessable:
+    why = f"{tenant!r} cannot be a tenant's id: 1 to 100 of a-z, 0-9, _ and -"
+    return Unprocessable("tenant_id_not_valid", why, field="tenant")
 
 
 def _as_stored(invocation: Invocation, key: str) -> str:

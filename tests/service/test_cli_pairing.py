@@ -178,10 +178,21 @@ def test_what_is_missing(tmp_path: Path, database_url: str) -> None:
     cli.write("config/tenants/dry.yaml", "transport: dry_run")
     assert cli("tenant", "pair", "shop", "--json").code == "tenant_not_found"
     cli("tenant", "add", "shop")
+    assert cli("tenant", "pair", "Bad Id!", "--json").code == "tenant_id_not_valid"
     alone = cli("tenant", "pair", "shop")
     assert (alone.status, "run.py serve" in alone.err) == (1, True)
     assert cli("tenant", "pair", "dry", "--json").code == "dry_run_tenant"
     assert cli("tenant", "pair", "shop", "--code", "12", "--json").code == "number_too_short"
+
+
+@pytest.mark.parametrize(("tenant", "text", "status"), [("nobody", "", 1), ("shop", "server: { port: x }", 2)])
+def test_a_refusal_is_one_line(tmp_path: Path, database_url: str, tenant: str, text: str, status: int) -> None:
+    """With --json, as every event is; the exit status says what kind it is, and stderr nothing."""
+    cli = CommandLine(tmp_path, database_url)
+    cli.write("config/service.yaml", text)
+    done = cli("tenant", "pair", tenant, "--json")
+    assert (done.status, done.out.count("\n"), done.err) == (status, 1, "")
+    assert done.code
 
 
 def test_the_drawing() -> None:
