@@ -24,7 +24,7 @@ demo: $(READY)
 	@$(VENV) run.py demo
 
 test: $(READY)
-	@$(VENV) -m pytest $(ARGS)
+	@$(VENV) -m pytest -n 3 $(ARGS)
 
 lint: $(READY)
 	$(VENV) -m ruff check .
