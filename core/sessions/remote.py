@@ -33,6 +33,9 @@ PAIRING_PAUSE = 60.0
 ANSWER_WITHIN = 20.0
 """Seconds that a call may take."""
 
+RECONNECT_SHOWS = 1.0
+"""Seconds for a session that is opened anew to say so."""
+
 PAIR_LINK_LIVES = 600.0
 """Seconds for which a pairing link is good."""
 
@@ -48,9 +51,11 @@ class RemoteSessions:
     """What doors ask of sessions."""
 
     def __init__(self, store: SessionStore, clock: Clock, on_change: Callable[[SessionRow, SessionRow | None], None]):
-        """`on_change(now, before)`: a session's row was read, and its state or reason is another."""
+        """`on_change(now, before)`: a session's row was read, and its state or reason is another. Not of what stood
+        there when all were first read: that is no news."""
         self._store, self._clock, self._on_change = store, clock, on_change
         self._rows: dict[str, SessionRow] = {}
+        self._loaded = False
         self._stale: set[str] = set()
         self._reader: asyncio.Task[None] | None = None
         self._news: dict[str, set[asyncio.Event]] = {}
@@ -102,6 +107,7 @@ class RemoteSessions:
             for gone in asked - {row.tenant for row in rows}:
                 self._rows.pop(gone, None)
             self._take(rows)
+            self._loaded |= tenant is None
 
     def _take(self, rows: list[SessionRow]) -> None:
         for row in rows:
@@ -109,7 +115,7 @@ class RemoteSessions:
             self._rows[row.tenant] = row
             for news in self._news.get(row.tenant, ()):
                 news.set()
-            if before is None or (before.state, before.reason) != (row.state, row.reason):
+            if self._loaded and (before is None or (before.state, before.reason) != (row.state, row.reason)):
                 self._on_change(row, before)
 
     async def wait(self, tenant: str, timeout: float) -> None:
@@ -190,10 +196,17 @@ class RemoteSessions:
         return row is not None and row.jid is not None
 
     async def reconnect(self, tenant: str) -> None:
-        """Close the tenant's connection and open it again. Raises as `logout`."""
+        """Close the tenant's connection and open it again; that is under way then, if it can be soon. Raises as
+        `logout`."""
         if not self._is_linked(tenant):
             raise Conflict("not_paired", "no WhatsApp number is linked; pair one")
+        before = self.status(tenant)
         await self._call(tenant, "reconnect", {})
+        end = self._clock.monotonic() + RECONNECT_SHOWS
+        while before.state != "connecting" and (left := end - self._clock.monotonic()) > 0:
+            if self.status(tenant) != before:
+                break
+            await self.wait(tenant, left)
 
     async def _call(self, tenant: str, kind: CommandKind, arguments: dict[str, Any]) -> None:
         with self._registered(self._answers) as answered:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from core.clock import Clock
 from core.sessions import remote
 from core.web import qr
 from tests.service.conftest import ALPHA, BETA
@@ -21,6 +22,7 @@ from tests.service.fake_sessions import PHONE, FakeSessions, fake_sessions
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
+    from core.session_rows import Command
     from tests.service.conftest import Answer, House
 
     OpenHouse = Callable[..., Awaitable[House]]
@@ -202,6 +204,51 @@ async def test_logging_out_and_reconnecting(house: House, phones: FakeSessions) 
         None,
     )
     assert [command.kind for command in phones.asked] == ["reconnect", "logout"]
+
+
+async def test_reconnecting_tells_the_state_after_it(
+    house: House, phones: FakeSessions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that was replaced is answered as it is opened again, also when that shows a moment later; one that
+    shows nothing new is not waited for for ever."""
+    await phones.connects(ALPHA)
+    await phones.becomes(ALPHA, "replaced")
+    await state_is(house, "replaced")
+    answered = asyncio.Event()
+    wait = house.gateway.sessions.wait
+
+    async def waits(tenant: str, timeout: float) -> None:
+        answered.set()
+        await wait(tenant, timeout)
+
+    async def opens() -> None:
+        await answered.wait()
+        await phones.becomes(ALPHA, "connecting")
+
+    async def nothing_yet(_: Command) -> dict[str, str]:
+        return {}
+
+    phones._carry_out = nothing_yet  # type: ignore[assignment, method-assign]
+    monkeypatch.setattr(remote, "RECONNECT_SHOWS", 0.01)
+    assert (await house.call("POST", "/api/reconnect")).body["state"] == "replaced"
+    monkeypatch.setattr(remote, "RECONNECT_SHOWS", 60.0)
+    monkeypatch.setattr(house.gateway.sessions, "wait", waits)
+    opening = asyncio.create_task(opens())
+    assert (await house.call("POST", "/api/reconnect")).body["state"] == "connecting"
+    await opening
+
+
+async def test_what_stood_there_at_the_start_is_no_news(house: House, phones: FakeSessions) -> None:
+    """A gateway that starts tells the states that it finds to whoever asks; news is only what changes from then on."""
+    await phones.connects(ALPHA)
+    heard: list[str] = []
+    starting = remote.RemoteSessions(phones.store, Clock(), lambda now, _: heard.append(now.state))
+    await starting.load()
+    assert (starting.status(ALPHA).state, heard) == ("connected", [])
+    await phones.becomes(ALPHA, "replaced")
+    await phones.becomes(BETA, "banned")
+    await starting.load()
+    assert sorted(heard) == ["banned", "replaced"]
 
 
 async def test_logging_out_too_late(house: House, phones: FakeSessions) -> None:
