@@ -135,11 +135,15 @@ async def test_the_promise_adds_the_gaps_of_all_who_stand_before(door: Door) -> 
     outcomes = await door.admit(*(candidate(f"62811{i}", gap=gap) for i, gap in enumerate([4, 3, 2])))
     [urgent] = await door.admit(candidate("628999", gap=5, priority="urgent"))
     [last] = await door.admit(candidate("628998", gap=1))
-    start = outcomes[0].expected_at
-    assert start is not None
-    offsets = [(o.expected_at - start).total_seconds() if o.expected_at else None for o in (*outcomes, urgent, last)]
-    assert offsets[:3] == [0, 3, 5]
-    assert offsets[4] == pytest.approx(5 + 5 + 1, abs=0.01)
+    at = dict(await door.db.fetch("SELECT id::text, created_at FROM messages"))
+    start, then, now = (at[o.message_id] for o in (outcomes[0], urgent, last))
+    promises = [o.expected_at for o in (*outcomes, urgent, last)]
+    assert promises[:3] == [start + timedelta(seconds=s) for s in (0, 3, 5)]
+    # Nobody sends here: at each admission the first in the line, of 4 seconds and then of 5, may go at once.
+    free = then - timedelta(seconds=4)
+    assert promises[3] == free + timedelta(seconds=5)
+    free = max(free, now - timedelta(seconds=5))
+    assert promises[4] == free + timedelta(seconds=5 + 4 + 3 + 2 + 1)
     assert [o.ahead for o in (*outcomes, urgent, last)] == [0, 1, 2, 0, 4]
 
 
