@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rich.console import Console
 
-from benchmarks import wire
+from benchmarks import mirror, wire
 from benchmarks.measuring import measure, stored
 from benchmarks.processes import resident_megabytes
 from benchmarks.promises import BENCHMARKS, chosen, judge, workloads_of
@@ -34,20 +34,24 @@ def main(arguments: Sequence[str]) -> int:
     except LookupError as error:
         print(f"benchmarks: {error.args[0]}", file=sys.stderr)
         return 2
-    over_http = [benchmark for benchmark in benchmarks if not benchmark.on_wire]
+    over_http = [benchmark for benchmark in benchmarks if not benchmark.apart]
+    apart = [benchmark.name for benchmark in benchmarks if benchmark.apart]
     signal.signal(signal.SIGTERM, _stop)
     with Console(stderr=True).status("starting") as status:
         report = _measured(over_http, options.rounds, options.seconds, status.update) if over_http else None
-        measured = wire.measure(status.update) if len(over_http) < len(benchmarks) else None
-    return _tell(report, measured, in_json=options.json)
+        measured = wire.measure(status.update) if "wire" in apart else None
+        mirrored = mirror.measure(status.update) if "mirror" in apart else None
+    return _tell(report, measured, mirrored, in_json=options.json)
 
 
-def _tell(report: Report | None, measured: wire.Wire | None, *, in_json: bool) -> int:
-    kept = all(part.kept for part in (report, measured) if part is not None)
+def _tell(report: Report | None, measured: wire.Wire | None, mirrored: mirror.Mirror | None, *, in_json: bool) -> int:
+    kept = all(part.kept for part in (report, measured, mirrored) if part is not None)
     if in_json:
         answer = as_json(report) if report else {}
         if measured:
             answer["wire"] = wire.as_json(measured)
+        if mirrored:
+            answer["mirror"] = mirror.as_json(mirrored)
         print(json.dumps({**answer, "kept": kept}, indent=2))
         return 0 if kept else 1
     console = Console(width=None if sys.stdout.isatty() else 140)
@@ -55,6 +59,8 @@ def _tell(report: Report | None, measured: wire.Wire | None, *, in_json: bool) -
         show(report, console)
     if measured:
         wire.show(measured, console)
+    if mirrored:
+        mirror.show(mirrored, console)
     return 0 if kept else 1
 
 

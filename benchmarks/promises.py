@@ -33,13 +33,13 @@ class Promise(Generic[Measurement]):
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """A name for the command line, what has to run, in this order, and what is promised of it. `on_wire`: it is
-    benchmarks.wire, which has its own way to run and its own promises."""
+    """A name for the command line, what has to run, in this order, and what is promised of it. `apart`: it is the
+    module benchmarks.<name>, which has its own way to run and its own promises."""
 
     name: str
     workloads: tuple[Workload, ...] = ()
     promises: tuple[Promise[Round], ...] = ()
-    on_wire: bool = False
+    apart: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         (PACED,),
         (Promise("99th percentile at 1,000 sends a second", "ms", 20.0, lambda r: r[PACED].load.p99, below=True),),
     ),
-    Benchmark("wire", on_wire=True),
+    Benchmark("wire", apart=True),
+    Benchmark("mirror", apart=True),
     Benchmark("keys", (SPREAD, KEYED)),
 )
 
@@ -90,7 +91,7 @@ def chosen(names: Sequence[str]) -> list[Benchmark]:
     known = {benchmark.name: benchmark for benchmark in BENCHMARKS}
     if unknown := [name for name in names if name not in known]:
         raise LookupError(f"there is no benchmark {unknown[0]!r}; there are: {', '.join(known)}")
-    return [one for one in BENCHMARKS if (one.name in names if names else one.promises or one.on_wire)]
+    return [one for one in BENCHMARKS if (one.name in names if names else one.promises or one.apart)]
 
 
 def workloads_of(benchmarks: Sequence[Benchmark]) -> list[Workload]:

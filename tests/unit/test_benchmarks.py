@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import wire
+from benchmarks import mirror, wire
 from benchmarks.__main__ import faults, main
 from benchmarks.http_client import Connection, size_of_answer
 from benchmarks.load import Job, Measured, Requests
@@ -88,14 +88,14 @@ def test_medians_decide() -> None:
 
 def test_choice() -> None:
     """Without names all that promise something; a workload that two of them need runs once a round."""
-    assert [benchmark.name for benchmark in chosen([])] == ["sends", "hot", "latency", "wire"]
+    assert [benchmark.name for benchmark in chosen([])] == ["sends", "hot", "latency", "wire", "mirror"]
     assert workloads_of(chosen(["sends", "hot"])) == [BARE, SPREAD, NAIVE, HOT]
 
 
 def test_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     """It ends with status 2 and says which names there are, before anything is started."""
     assert main(["speed"]) == 2
-    assert "there are: sends, hot, latency, wire, keys" in capsys.readouterr().err
+    assert "there are: sends, hot, latency, wire, mirror, keys" in capsys.readouterr().err
 
 
 def test_faults() -> None:
@@ -145,3 +145,16 @@ def test_promises_on_the_wire() -> None:
     told = wire.as_json(wired(59.9, 250.0))
     assert (told["kept"], [promise["kept"] for promise in told["promises"]]) == (False, [True, False])
     assert told["latency"]["p50"] == 59.9
+
+
+def mirrored(*ratios: float, wrong: tuple[str, ...] = ()) -> mirror.Mirror:
+    """Rounds in which a mirrored message took so many times as long."""
+    return mirror.Mirror(tuple(mirror.Turn(2.0, 2.0 * ratio) for ratio in ratios), (0.0, 0.0), wrong)
+
+
+def test_promise_of_the_mirror() -> None:
+    """The median round decides, and a mirror that is quick and wrong keeps nothing."""
+    assert mirrored(1.0, 1.29, 9.0).kept
+    assert not mirrored(1.0, 1.3, 1.4).kept
+    assert not mirrored(1.0, wrong=("session-1.1: missing",)).kept
+    assert mirror.as_json(mirrored(1.5))["promises"][0]["median"] == 1.5
