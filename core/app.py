@@ -85,6 +85,7 @@ class Gateway:
             SessionStore(database),
             self.clock,
             lambda *rows: self.hearing.session_changed(*rows),  # noqa: PLW0108 - it is made later
+            sandbox=loopback is not None,
         )
         self.dry_run = DryRun(self.clock)
         self.tenants = Tenants(
@@ -112,7 +113,9 @@ class Gateway:
         )
         self.supervisor = self._supervisor(loopback)
         self.receiver = Receiver(self.store, self.clock, self.tenants, self.admission, process=self.process)
-        self.housekeeping = Housekeeping(self.store, self.clock, self.statuses, self.batcher)
+        self.housekeeping = Housekeeping(
+            self.store, self.clock, self.statuses, self.batcher, keep_daily_limits=settings.keep_daily_limits
+        )
         self.hearing = Hearing(
             Hearers(
                 tenants=self.tenants,

@@ -115,12 +115,14 @@ class TenantSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The whole configuration. `files`: tenant id -> its file, and SERVICE_FILE, which no tenant is called."""
+    """The whole configuration. `files`: tenant id -> its file, and SERVICE_FILE, which no tenant is called;
+    `keep_daily_limits`: days for which the counters of a past day are kept."""
 
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
     keys: KeySettings = KeySettings()
     sessions: SessionSettings = SessionSettings()
+    keep_daily_limits: int = 7
     plugins_dir: Path | None = None
     defaults: TenantSettings = field(default_factory=TenantSettings)
     tenants: Mapping[str, TenantSettings] = field(default_factory=dict)
@@ -143,6 +145,7 @@ class _ServiceFile:
     database: DatabaseSettings = DatabaseSettings()
     keys: KeySettings = KeySettings()
     sessions: SessionSettings = SessionSettings()
+    keep_daily_limits: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 7
     plugins_dir: str | None = None
     defaults: TenantSettings = field(default_factory=TenantSettings)
 
@@ -162,6 +165,7 @@ def load_settings(config_dir: Path, environ: Mapping[str, str] = os.environ) -> 
         database=_database(service.database, environ),
         keys=service.keys,
         sessions=service.sessions,
+        keep_daily_limits=service.keep_daily_limits,
         plugins_dir=(config_dir / service.plugins_dir).resolve() if service.plugins_dir else None,
         defaults=service.defaults,
         tenants={name: _read_tenant(file, service.defaults, environ) for name, file in tenant_files.items()},

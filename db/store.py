@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from db.statement import Row
 
 
+_AT_A_TIME = 10_000
+"""Old counters that one statement deletes."""
+
+
 @dataclass(frozen=True, slots=True)
 class TenantRow:
     """A tenant as `tenant list` shows it."""
@@ -125,9 +129,17 @@ class Store:
         row = await self._db.fetch_one(load("message"), (tenant, message_id), idempotent=True)
         return _stored(row) if row else None
 
-    async def forget(self) -> None:
-        """Delete idempotency keys older than 30 days, and counters of times long past (but for daily_limits)."""
+    async def forget(self, keep_daily_limits: int) -> int:
+        """Delete idempotency keys older than 30 days, and counters of times long past: those of daily_limits
+        `keep_daily_limits` days after their day. How many of these there were."""
         await self._db.fetch(load("forget"), idempotent=True)
+        total = 0
+        while True:
+            # Not repeated by the database room: a second try would not count what the first has deleted.
+            row = await self._db.fetch_one(load("forget_daily_limits"), {"days": keep_daily_limits, "most": _AT_A_TIME})
+            total += row[0] if row else 0
+            if not row or row[0] < _AT_A_TIME:
+                return total
 
     # Tenants and keys
 

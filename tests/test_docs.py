@@ -258,7 +258,7 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 def test_every_key_of_the_service_has_its_row() -> None:
     """With its default; and no row speaks of a key that is not there."""
     found = rows("service.yaml")
-    expected = {"plugins_dir": "none", "defaults": "see below"}
+    expected = {"plugins_dir": "none", "keep_daily_limits": "`7`", "defaults": "see below"}
     sections = {
         "server": ServerSettings,
         "database": DatabaseSettings,

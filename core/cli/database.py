@@ -1,4 +1,4 @@
-"""`db migrate` and `db url`."""
+"""`db migrate`, `db url` and `db cleanup`."""
 
 from __future__ import annotations
 
@@ -45,6 +45,20 @@ async def _migrate(url: str, embedded: EmbeddedPostgres | None) -> list[str]:
             return await migrate(database)
         finally:
             await database.close()
+
+
+@commands.command()
+def cleanup(context: typer.Context, as_json: AsJson = False) -> None:
+    """Delete counters of past days (`keep_daily_limits`) and old idempotency keys. `serve` does so every hour."""
+    from core.cli.opened import with_store
+
+    invocation = invocation_of(context)
+    keep = invocation.settings().keep_daily_limits
+    deleted = with_store(invocation, lambda store: store.forget(keep))
+    if as_json:
+        say_json({"daily_limits": deleted, "keep_daily_limits": keep})
+    else:
+        say(f"deleted {deleted} counters of days more than {keep} days ago")
 
 
 @commands.command()

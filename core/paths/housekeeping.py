@@ -35,8 +35,12 @@ for a moment is not yet gone."""
 class Housekeeping:
     """Runs in every process; PostgreSQL sees to it that each row is dealt with once."""
 
-    def __init__(self, store: Store, clock: Clock, statuses: Statuses, batcher: Batcher) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, statuses: Statuses, batcher: Batcher, *, keep_daily_limits: int
+    ) -> None:
+        """`keep_daily_limits`: days for which the counters of a past day are kept."""
         self._store, self._clock, self._statuses, self._batcher = store, clock, statuses, batcher
+        self._keep_daily_limits = keep_daily_limits
 
     async def start(self) -> None:
         """What was in flight when its gateway died is named before anything new is sent. Raises Unavailable."""
@@ -63,7 +67,7 @@ class Housekeeping:
             log.warning("housekeeping waits: %s", error, extra={"action": "housekeeping.database_away"})
 
     async def _forget(self) -> list[StatusChange]:
-        await self._store.forget()
+        await self._store.forget(self._keep_daily_limits)
         return []
 
     def publish(self, changes: list[StatusChange]) -> None:

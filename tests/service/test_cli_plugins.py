@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import psycopg2
 import pytest
 
 from tests.service.command_line import CommandLine
@@ -249,3 +250,19 @@ def test_trying_a_stop(cli: CommandLine) -> None:
     assert "refused with opted_out if on opt_out" in tried["verdict"]
     back = cli("plugin", "try", "opt_out", "--tenant", "shop", "start", "--json").answer
     assert back["effects"] == [f"opt_out would send {back['to']} messages again"]
+
+
+def test_cleanup_deletes_the_counters_of_long_past_days(tmp_path: Path, empty_database_url: str) -> None:
+    """As many days back as the configuration says; the number is told to people and programs."""
+    cli = CommandLine(tmp_path, empty_database_url)
+    cli.write("config/service.yaml", "keep_daily_limits: 2")
+    cli("db", "migrate")
+    connection = psycopg2.connect(empty_database_url)
+    with connection, connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO daily_limits (tenant_id, phone_number, date, count)"
+            " SELECT 'shop', '628', current_date - n, 1 FROM generate_series(0, 5) n"
+        )
+    connection.close()
+    assert cli("db", "cleanup", "--json").answer == {"daily_limits": 3, "keep_daily_limits": 2}
+    assert cli("db", "cleanup").out == "deleted 0 counters of days more than 2 days ago\n"
