@@ -50,10 +50,17 @@ class NoSessionProcess(Unavailable):
 class RemoteSessions:
     """What doors ask of sessions."""
 
-    def __init__(self, store: SessionStore, clock: Clock, on_change: Callable[[SessionRow, SessionRow | None], None]):
+    def __init__(
+        self,
+        store: SessionStore,
+        clock: Clock,
+        on_change: Callable[[SessionRow, SessionRow | None], None],
+        *,
+        sandbox: bool = False,
+    ) -> None:
         """`on_change(now, before)`: a session's row was read, and its state or reason is another. Not of what stood
-        there when all were first read: that is no news."""
-        self._store, self._clock, self._on_change = store, clock, on_change
+        there when all were first read: that is no news. `sandbox`: who pairs, pairs with a WhatsApp on loopback."""
+        self._store, self._clock, self._on_change, self._sandbox = store, clock, on_change, sandbox
         self._rows: dict[str, SessionRow] = {}
         self._loaded = False
         self._stale: set[str] = set()
@@ -61,6 +68,7 @@ class RemoteSessions:
         self._news: dict[str, set[asyncio.Event]] = {}
         self._answers: set[asyncio.Event] = set()
         self._looking = asyncio.Lock()
+        self._codes: dict[str, tuple[str, str | None]] = {}  # tenant -> for which number it was shown which code
         self._pairing_turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # What is known
@@ -69,7 +77,7 @@ class RemoteSessions:
         """The state as last heard of. A session that nobody holds does not work, whatever its row says."""
         row = self._rows.get(tenant)
         if row is None:
-            return SessionStatus("unpaired", _NEVER_PAIRED)
+            return SessionStatus("unpaired", _NEVER_PAIRED, sandbox=self._sandbox)
         state, reason = row.state, row.reason
         just_linked = row.process is None and state == "connecting"  # on its way from one process to another
         if not row.held and not just_linked and state in ("connecting", "connected", "restricted", "pairing"):
@@ -77,7 +85,7 @@ class RemoteSessions:
         if state == "unpaired" and reason is None:
             reason = _NEVER_PAIRED
         phone = row.jid.partition(":")[0].partition("@")[0] if row.jid else None
-        return SessionStatus(state, reason, phone, row.since, row.sandbox)
+        return SessionStatus(state, reason, phone, row.since, row.sandbox if row.jid else self._sandbox)
 
     def pairing(self, tenant: str) -> Pairing | None:
         """What a person needs to link the device, while pairing is under way."""
@@ -152,9 +160,20 @@ class RemoteSessions:
         before, shown = self.status(tenant), self.pairing(tenant)
         if before.phone is not None or before.state in ("connected", "connecting", "restricted"):
             raise Conflict("already_paired", "a WhatsApp number is linked; log out first to link another")
+        # WhatsApp makes another code each time that it is asked for one, while somebody may be typing the one before.
+        if number is not None and not force and shown is not None and self._has_code(tenant, number, shown):
+            return shown
         if shown is None or number is not None or force:
             await self._begin(tenant, number, force=force)
-        return await self._shown(tenant, before, by_code=number is not None, old_code=shown.code if shown else None)
+        begun = await self._shown(tenant, before, by_code=number is not None, old_code=shown.code if shown else None)
+        if number is not None:
+            self._codes[tenant] = number, begun.code
+        return begun
+
+    def _has_code(self, tenant: str, number: str, shown: Pairing) -> bool:
+        """Whether what is shown is this number's code, as far as is known here, and good."""
+        is_good = shown.code_until is not None and shown.code_until > self._clock.now()
+        return is_good and self._codes.get(tenant) == (number, shown.code)
 
     async def _begin(self, tenant: str, number: str | None, *, force: bool) -> None:
         if number is None or self.pairing(tenant) is None:

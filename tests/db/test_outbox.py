@@ -135,7 +135,7 @@ async def test_the_promise_adds_the_gaps_of_all_who_stand_before(door: Door) -> 
     outcomes = await door.admit(*(candidate(f"62811{i}", gap=gap) for i, gap in enumerate([4, 3, 2])))
     [urgent] = await door.admit(candidate("628999", gap=5, priority="urgent"))
     [last] = await door.admit(candidate("628998", gap=1))
-    at = dict(await door.db.fetch("SELECT id::text, created_at FROM messages"))
+    at: dict[str, datetime] = dict(await door.db.fetch("SELECT id::text, created_at FROM messages"))
     start, then, now = (at[o.message_id] for o in (outcomes[0], urgent, last))
     promises = [o.expected_at for o in (*outcomes, urgent, last)]
     assert promises[:3] == [start + timedelta(seconds=s) for s in (0, 3, 5)]

@@ -468,6 +468,33 @@ async def test_another_code_for_another_number(house: House, phones: FakeSession
     assert [command.arguments["number"] for command in phones.asked] == [PHONE, "6281200000002"]
 
 
+async def test_the_same_number_again(house: House, phones: FakeSessions) -> None:
+    """Who asks once more sees the code that is being typed already; only when its time is over there is another."""
+    first, second = [await house.call("POST", "/api/pair-code", json={"number": n}) for n in (PHONE, f"+{PHONE}")]
+    assert (first.status, first.body) == (200, second.body)
+    assert len(phones.asked) == 1
+    await phones.pairs(ALPHA, "ABCDEFGH", seconds=-1)
+    await house.gateway.sessions.load()
+
+    async def another(tenant: str, _: str | None = None, **__: Any) -> None:
+        await shows(tenant, "WXYZ2345")
+
+    shows, phones.pairs = phones.pairs, another  # type: ignore[assignment, method-assign]
+    third = await house.call("POST", "/api/pair-code", json={"number": PHONE})
+    assert (third.body["code"], len(phones.asked)) == ("WXYZ-2345", 2)
+
+
+async def test_whether_it_is_a_sandbox(house: House, phones: FakeSessions) -> None:
+    """Without a phone it is what the gateway speaks to that counts, and with one what the phone was linked with."""
+    await phones.connects(ALPHA)
+    await phones.pairs(BETA)
+    for attached in (True, False):
+        sessions = remote.RemoteSessions(phones.store, Clock(), lambda *_: None, sandbox=attached)
+        await sessions.load()
+        told = [sessions.status(tenant).sandbox for tenant in (ALPHA, BETA, "nobody")]
+        assert told == [True, attached, attached]
+
+
 async def test_two_numbers_at_once(house: House, phones: FakeSessions) -> None:
     """Each of two people who ask at the same moment, for different numbers, gets the code of his own number."""
     codes = {PHONE: "AAAA-1111", "6281200000002": "BBBB-2222"}
