@@ -179,6 +179,9 @@ class Store:
             found = await tx.fetch(load("tenant_remove"), {"tenant": tenant})
             if found:
                 await tx.fetch(load("tenant_cancel_queue"), (tenant,))
+        if found:
+            # By itself: whatsmeow's tables and the mirror are locked in this order by whoever has the device open.
+            await self._db.fetch(load("tenant_forget_session"), {"tenant": tenant}, idempotent=True)
         return bool(found)
 
     # The whitelist

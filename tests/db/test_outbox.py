@@ -7,10 +7,12 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+import psycopg2
 import pytest
 
 from core.model import PRIORITIES, Incoming, Outgoing, StatusChange
 from core.outbox import Claimed, Wait
+from db.session_store import SessionStore
 from tests.db.candidates import KEY, Door, candidate, limited
 
 if TYPE_CHECKING:
@@ -301,6 +303,32 @@ async def test_removing_a_tenant_deletes_key_whitelist_and_login_and_keeps_messa
     assert await door.statuses() == {"cancelled": 1}
     for table in ("api_keys", "whitelist", "auth_creds", "auth_keys"):
         assert await door.db.fetch(f"SELECT tenant_id FROM {table}") == [("bank",)]
+
+
+async def test_who_gets_the_id_of_a_removed_tenant_begins_without_its_phone(door: Door) -> None:
+    """Also when no gateway runs that could log the device out: its session and its login are gone, and whoever should
+    hold the session hears of it; other tenants' stay."""
+    await door.db.execute("CREATE TABLE whatsmeow_device (jid text)")
+    for tenant, number in (("shop", "628111"), ("bank", "628222")):
+        device = f"{number}:7@s.whatsapp.net"
+        await door.db.execute("INSERT INTO whatsmeow_device VALUES (%s)", (device,))
+        await door.db.execute(
+            "INSERT INTO sessions (tenant_id, jid, number, state) VALUES (%s, %s, %s, 'connected')",
+            (tenant, device, number),
+        )
+    listener = psycopg2.connect(door.db.url)
+    listener.autocommit = True
+    with listener.cursor() as cursor:
+        cursor.execute("LISTEN gapura_forgotten")
+        assert await door.store.remove_tenant("shop")
+        cursor.execute("SELECT 1")
+        assert [notice.payload for notice in listener.notifies] == ["shop"]
+    listener.close()
+    assert await door.db.fetch("SELECT jid FROM whatsmeow_device") == [("628222:7@s.whatsapp.net",)]
+    await door.store.add_tenant("shop", KEY)
+    sessions = SessionStore(door.db)
+    assert [(row.tenant, row.jid) for row in await sessions.sessions()] == [("bank", "628222:7@s.whatsapp.net")]
+    assert [(row.tenant, row.paired) for row in await sessions.tenants()] == [("shop", False)]
 
 
 async def test_books_are_right_after_any_history(door: Door) -> None:
