@@ -237,3 +237,23 @@ async def test_the_tenant_travels_with_each_connection(wire: Wire, database_url:
     assert store.run("SELECT tenant_id, jid FROM wa_devices") == [(tenant, jid)]
     assert store.creds(tenant)["me"]["id"] == jid
     assert store.differences(tenant) == []
+
+
+async def test_an_idle_session_holds_no_connection(wire: Wire, database_url: str) -> None:
+    """PostgreSQL ends connections of the library's that nobody uses, and what is said afterwards, either way, arrives:
+    nothing is lost with the connection, again and again."""
+    wire.dsn = library_dsn(database_url, "shop").replace("idle_session_timeout=30000", "idle_session_timeout=300")
+    process = await wire.process()
+    await wire.pair(process, "shop", SHOP)
+    budi = wire.sandbox.phone(BUDI, "Budi")
+    held = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'gapura-whatsapp' AND datname = current_database()"
+    )
+    for number in range(3):
+        await until(lambda: Store(database_url, None).run(held), lambda rows: rows == [(0,)])
+        await process.ask("send", "shop", to=BUDI, text=f"to {number}")
+        assert (await budi.next(30)).text == f"to {number}"
+        await until(lambda: Store(database_url, None).run(held), lambda rows: rows == [(0,)])
+        await budi.send(SHOP, f"from {number}")
+        assert (await process.event("Received", "shop", skip=number))["content"] == f"from {number}"
