@@ -43,6 +43,9 @@ _AGAIN = (2.0, 5.0, 15.0, 60.0)
 _CLOSE = 10.0
 """Seconds for closing a client."""
 
+_UNLINK = 2.0
+"""Seconds that a session which is closed leaves to its logout, if that is under way."""
+
 _OUTAGE = 3600.0
 """Seconds for which a client that was closed because PostgreSQL is away may keep what has arrived."""
 
@@ -90,7 +93,9 @@ class Session:
         self._go_on(partial(self._drop, _OUTAGE))
 
     async def close(self) -> None:
-        """Disconnect; what has arrived is written down first."""
+        """Disconnect; what has arrived is written down first, and a logout that is under way still reaches WhatsApp."""
+        if self._unlinking is not None:
+            await asyncio.wait([self._unlinking], timeout=_UNLINK)
         self._closed = self._over = True
         if self._task is not None:
             self._task.cancel()
@@ -216,8 +221,9 @@ class Session:
     async def forget(self) -> None:
         """Somebody deleted the login: unlink the device at WhatsApp if that can be, and forget it in any case."""
         if self._client is not None and self.status.state in ("connected", "restricted"):
+            self._unlinking = asyncio.create_task(self._client.logout(), name=f"logout {self.tenant}")
             with contextlib.suppress(SendFailed):
-                await self._client.logout()
+                await self._unlinking
         self._ends(Turn("unpaired", FORGOTTEN, rests=True, unbinds=True))
 
     # What happens to it
