@@ -21,7 +21,7 @@ NUMBER = "628111111111"
 
 
 async def test_the_page(town: Town, browser: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With nothing but a link: a code, the next one when its time is over, the scan, connected."""
+    """With nothing but a link: a code, the next one when its time is over, a scan on the sandbox's page, connected."""
     # The library shows the first of six codes for a minute, and each of fewer for twenty seconds.
     monkeypatch.setattr("sandbox.server.pairing.QR_CODES", 4)
     await town.add("shop")
@@ -33,8 +33,13 @@ async def test_the_page(town: Town, browser: Tab, monkeypatch: pytest.MonkeyPatc
         await browser.wait_for(f"{PICTURE} !== {first!r}")
 
     async def scans() -> None:
-        await town.sandbox.scan(await town.qr("shop"), NUMBER, "shop")
+        phone = await browser.another()
+        await phone.open(f"{town.control}/#{NUMBER}")
+        await phone.click("#link")
+        await phone.type("#link-url", f"{link['url']}\n")
+        await phone.wait_for("document.querySelector('#devices .dot.on')")
 
+    town.sandbox.phone(NUMBER, "Shop")
     await links_a_phone(browser, link["url"], changes, scans, NUMBER)
     assert (await town.state("shop"))["phone"] == NUMBER
 
