@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HALF_DEAD = 90.0
+HALF_DEAD = 30.0
 """Seconds without a connection after which a session is opened anew: the library's own dialling has got stuck."""
 
 HOPELESS = 300.0
