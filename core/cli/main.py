@@ -59,6 +59,7 @@ def gapura(
     log_format: Annotated[LogFormat, typer.Option(envvar="GAPURA_LOG_FORMAT", help="How to log, on stderr.")] = "text",
 ) -> None:
     """**Gapura**: a WhatsApp gateway for many tenants, and a framework for chat bots made of plugins."""
+    import core.failpoints  # noqa: F401 - with a wrong GAPURA_FAILPOINT nothing starts
     from core.cli.log_format import set_up_logging
 
     set_up_logging(log_level or ("info" if context.invoked_subcommand in _LONG_LIVED else "warning"), log_format)

@@ -13,6 +13,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from core.errors import PluginFailed, Refused, StatementRejected, Unavailable
+from core.failpoints import reach
 from core.paths.admission import SendRequest
 
 if TYPE_CHECKING:
@@ -106,6 +107,7 @@ class Receiver:
             except Exception:
                 log.exception("incoming message failed", extra={"action": "receiver.failed", "tenant": message.tenant})
                 replies = [{"failed": "internal_error"}]
+            reach("replied")
             return await self._write_down(message, replies)
 
     async def _write_down(self, message: Incoming, replies: list[dict[str, Any]]) -> None:

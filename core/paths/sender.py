@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from core.errors import SendFailed, StatementRejected, Unavailable
+from core.failpoints import reach
 from core.model import StatusChange
 from core.outbox import Claimed, Wait
 
@@ -123,6 +124,7 @@ class Sender:
                 news.clear()
                 match await self._claim(tenant):
                     case Claimed(message):
+                        reach("claimed")
                         await self._send(message)
                     case Wait(seconds, to):
                         rest = min(seconds, REST)
@@ -198,8 +200,11 @@ class Sender:
         if transport is None:
             raise SendFailed("not_connected", retry=True)
         self._handed.add(message.id)
+        reach("handing_over")
         try:
-            return "sent", None, (await transport.send(message)).wa_id
+            sent = await transport.send(message)
+            reach("answered")
+            return "sent", None, sent.wa_id
         except SendFailed as error:
             if error.retry:
                 self._handed.discard(message.id)
@@ -246,6 +251,7 @@ class Sender:
                 log.error("cannot record as it is: %s", error, extra={"action": "sender.not_recordable"})
                 change, wa_id = replace(change, cause="not_recordable"), None
             await self._clock.sleep(_RETRY)
+        reach("recorded")
         self._handed.discard(message.id)
         if written is not None:
             self._on_recorded(written, wa_id)

@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from core.errors import StatementRejected, Unavailable
+from core.failpoints import reach
 from core.model import Incoming
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Intake:
 
     async def message(self, tenant: str, received: Received) -> None:
         """Keep a person's message, once. The tenant's own, and what is no text, is not for plugins."""
+        reach("incoming_received")
         if received.from_me or received.kind != "text":
             return
         message = Incoming(
@@ -63,6 +65,7 @@ class Intake:
         while True:
             try:
                 await self._store.add_incoming(message)
+                reach("incoming_written")
                 return
             except Unavailable as error:
                 log.warning("incoming waits: %s", error, extra={"action": "intake.database_away", "tenant": tenant})
@@ -74,10 +77,12 @@ class Intake:
 
     async def receipt(self, tenant: str, receipt: Receipt) -> None:
         """Write how far messages have come. One that overtakes the record of its own sending waits for it."""
+        reach("receipt_received")
         async with self._in_turn[tenant]:
             held = [wa_id for wa_id in receipt.ids if (tenant, wa_id) in self._early]
             fresh = tuple(wa_id for wa_id in receipt.ids if wa_id not in held)
             known = await self._acked(tenant, replace(receipt, ids=fresh)) if fresh else set()
+            reach("receipt_written")
             for wa_id in receipt.ids:
                 if wa_id not in known:
                     self._early.setdefault((tenant, wa_id), []).append(receipt)

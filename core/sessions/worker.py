@@ -7,6 +7,7 @@ import logging
 from typing import TYPE_CHECKING, assert_never
 
 from core.errors import SendFailed, StatementRejected, Unavailable
+from core.failpoints import reach
 from core.paths.sender import Sender
 from core.sessions.intake import Intake
 from core.sessions.pairing import PairingSession
@@ -126,6 +127,7 @@ class Worker:
 
     async def _open(self, tenant: str) -> None:
         lease = await self._lease(tenant)
+        reach("leased")
         if lease is None or self._leaving:
             self._report(Closed(tenant, rests=False))
         elif tenant not in self._sessions:
@@ -238,6 +240,7 @@ class Worker:
         if self._late_receipts:
             await asyncio.wait(self._late_receipts, timeout=_RECEIPTS)
         await self.store.release(self.process, None, _RESTARTED if self.ended.is_set() else _STOPPED)
+        reach("released")
 
     async def _let_go(self, tenant: str, *, rests: bool) -> None:
         """Close and release, and only then tell the supervisor, who may give it to another process at once."""
@@ -248,6 +251,7 @@ class Worker:
 
     async def _release(self, tenant: str, why: str | None) -> None:
         await until_written(lambda: self.store.release(self.process, [tenant], why), self.clock, tenant)
+        reach("released")
 
     # Surroundings of a session
 
