@@ -20,3 +20,6 @@ STATUS = "gapura_status"
 
 FORGOTTEN = "gapura_forgotten"
 """A row of auth_creds was deleted by hand. Payload: the tenant."""
+
+EVENTS = "gapura_events"
+"""Something has happened to a tenant (db/migrations/0010_events.sql). Payload: the tenant."""

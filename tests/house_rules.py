@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Rule = Callable[[PurePosixPath, ast.Module], Iterator[tuple[int, str]]]
 
-VALUES = ("clock", "decisions", "errors", "jid", "model", "outbox", "session_rows", "whatsmeow_rows")
+VALUES = ("clock", "decisions", "errors", "event_rows", "jid", "model", "outbox", "session_rows", "whatsmeow_rows")
 """The rooms of core that hold values and nothing else; db, which is handed them, may import them."""
 
 FLOORS = {

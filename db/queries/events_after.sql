@@ -1,0 +1,25 @@
+-- A tenant's events after a number, as they are told; what is not of these types (LIKE patterns) is passed over. The first row has the
+-- tenant's first and last number instead.
+WITH span AS MATERIALIZED (
+  SELECT coalesce((SELECT last FROM event_heads WHERE tenant_id = %(tenant)s), 0) AS last,
+         (SELECT min(seq) FROM events WHERE tenant_id = %(tenant)s) AS first),
+page AS MATERIALIZED (
+  SELECT e.* FROM events e
+   WHERE e.tenant_id = %(tenant)s AND e.seq > %(after)s AND e.type LIKE ANY (%(types)s) ORDER BY e.seq LIMIT %(most)s)
+SELECT last, NULL, NULL, NULL, NULL, jsonb_build_object('first', coalesce(first, last + 1)) FROM span
+UNION ALL
+(SELECT e.seq, e.type, e.at, e.chat, coalesce(e.outgoing::text, e.incoming),
+        CASE WHEN e.outgoing IS NOT NULL THEN
+               jsonb_strip_nulls(jsonb_build_object(
+                 'id', e.outgoing, 'to', e.chat, 'status', split_part(e.type, '.', 2), 'kind', m.kind, 'client_ref', m.client_ref,
+                 'wa_id', CASE WHEN e.type <> 'message.queued' THEN m.wa_id END)) || coalesce(e.data, '{}')
+             WHEN i.id IS NOT NULL THEN
+               jsonb_build_object(
+                 'id', i.id, 'chat', i.chat, 'sender', i.sender, 'phone', i.phone, 'lid', i.lid, 'push_name', i.push_name, 'kind', i.kind,
+                 'content', i.content, 'at', i.at, 'reply_to', i.reply_to, 'mentions', i.mentions, 'backlog', i.backlog)
+               || coalesce(e.data, '{}')
+             ELSE coalesce(e.data, '{}') END
+   FROM page e
+   LEFT JOIN messages m ON m.id = e.outgoing
+   LEFT JOIN incoming_messages i ON i.tenant_id = e.tenant_id AND i.id = e.incoming
+  ORDER BY e.seq)

@@ -1,0 +1,1 @@
+SELECT forget_events_v1(make_interval(days => %s), %s)
