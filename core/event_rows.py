@@ -18,6 +18,7 @@ class Event:
 
     - of an outgoing message {id, to, status, kind, client_ref?, wa_id?, cause?}
     - message.received {id, chat, sender, phone, lid, push_name, kind, content, at, reply_to, mentions, backlog}
+    - of another incoming one {id, chat, …}, such as message.reply_refused {…, plugin, refused, detail}
     - of a session {state, reason?}
     """
 

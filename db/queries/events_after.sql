@@ -13,11 +13,11 @@ UNION ALL
                jsonb_strip_nulls(jsonb_build_object(
                  'id', e.outgoing, 'to', e.chat, 'status', split_part(e.type, '.', 2), 'kind', m.kind, 'client_ref', m.client_ref,
                  'wa_id', CASE WHEN e.type <> 'message.queued' THEN m.wa_id END)) || coalesce(e.data, '{}')
-             WHEN i.id IS NOT NULL THEN
+             WHEN e.type = 'message.received' THEN
                jsonb_build_object(
                  'id', i.id, 'chat', i.chat, 'sender', i.sender, 'phone', i.phone, 'lid', i.lid, 'push_name', i.push_name, 'kind', i.kind,
                  'content', i.content, 'at', i.at, 'reply_to', i.reply_to, 'mentions', i.mentions, 'backlog', i.backlog)
-               || coalesce(e.data, '{}')
+             WHEN e.incoming IS NOT NULL THEN jsonb_build_object('id', e.incoming, 'chat', e.chat) || coalesce(e.data, '{}')
              ELSE coalesce(e.data, '{}') END
    FROM page e
    LEFT JOIN messages m ON m.id = e.outgoing

@@ -99,6 +99,17 @@ async def test_an_incoming_message_is_told_whole_and_once(door: Door, events: Ev
     }  # fmt: skip
 
 
+async def test_a_reply_that_was_refused_is_told_once(door: Door, events: EventStore) -> None:
+    """With its reason; replies that were accepted are messages and tell of themselves."""
+    message = incoming(1)
+    await door.store.add_incoming(message)
+    for _ in range(2):
+        await door.store.incoming_done(message, [{"id": "x"}, {"plugin": "echo", "refused": "backlog", "detail": "old"}])
+    [event] = (await events.after("shop", 1, 10)).events
+    assert (event.type, event.chat, event.about) == ("message.reply_refused", "628111", "IN1")
+    assert event.data == {"id": "IN1", "chat": "628111", "plugin": "echo", "refused": "backlog", "detail": "old"}
+
+
 async def test_a_session_s_states_are_told(door: Door, events: EventStore, db: Database, database_url: str) -> None:
     """Each new state with its reason; a new reason for the same state is no event."""
     sessions = SessionStore(db)
