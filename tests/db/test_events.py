@@ -104,7 +104,8 @@ async def test_a_reply_that_was_refused_is_told_once(door: Door, events: EventSt
     message = incoming(1)
     await door.store.add_incoming(message)
     for _ in range(2):
-        await door.store.incoming_done(message, [{"id": "x"}, {"plugin": "echo", "refused": "backlog", "detail": "old"}])
+        refused = {"plugin": "echo", "refused": "backlog", "detail": "old"}
+        await door.store.incoming_done(message, [{"id": "x"}, refused])
     [event] = (await events.after("shop", 1, 10)).events
     assert (event.type, event.chat, event.about) == ("message.reply_refused", "628111", "IN1")
     assert event.data == {"id": "IN1", "chat": "628111", "plugin": "echo", "refused": "backlog", "detail": "old"}
