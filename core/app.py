@@ -26,6 +26,7 @@ from core.model import StatusChange
 from core.paths.admission import Admission
 from core.paths.batcher import Batcher
 from core.paths.bell import Bell
+from core.paths.events import Feed
 from core.paths.housekeeping import Housekeeping
 from core.paths.outbound import Outbound
 from core.paths.receiver import Receiver
@@ -40,6 +41,7 @@ from core.tenants import Tenants
 from core.transport.dry_run import DryRun
 from core.web import Runner, make_app, spare_the_collector
 from db.database import Database
+from db.event_store import EventStore
 from db.listen import Listener
 from db.login_store import LoginStore
 from db.migrate import migrate
@@ -103,6 +105,7 @@ class Gateway:
         )
         self.outbound = Outbound(self.store, self.clock, self.statuses, self.batcher.forget_answers)
         self.bell = Bell(self.store, channels.OUTBOX)
+        self.events = Feed(EventStore(database), self.clock)
         self.sender = Sender(
             self.store,
             self.clock,
@@ -126,6 +129,7 @@ class Gateway:
                 sessions=self.sessions,
                 supervisor=self.supervisor,
                 statuses=self.statuses,
+                happened=self._happened,
                 process=self.process,
             )
         )
@@ -184,6 +188,7 @@ class Gateway:
             admission=self.admission,
             outbound=self.outbound,
             clock=self.clock,
+            events=self.events,
             sessions=self.sessions,
             session_of=self.session_of,
             ready=self._unready,
@@ -272,9 +277,13 @@ class Gateway:
             reasons.append("PostgreSQL does not answer")
         return reasons
 
+    def _happened(self, tenant: str) -> None:
+        self.events.heard(tenant)
+
     def _admitted(self, message: Outgoing) -> None:
         if not self._serving:
             return
+        self._happened(message.tenant)
         if self.transport_of(message.tenant) is None:
             self.bell.ring(message.tenant)
         else:

@@ -13,7 +13,7 @@ GapuraError
 ├── LibraryMissing          neonize or something it needs is not installed; the text says what to do next
 └── Refused                 the caller's request is refused, with an HTTP status
     ├── BadRequest 400 · Unauthorized 401 · Forbidden 403 · NotFound 404 · Conflict 409
-    └── TooLarge 413 · WrongContentType 415 · Unprocessable 422 · OverLimit 429
+    └── Gone 410 · TooLarge 413 · WrongContentType 415 · Unprocessable 422 · OverLimit 429
 """
 
 from __future__ import annotations
@@ -132,6 +132,12 @@ class Conflict(Refused):
     """409: it contradicts what is there."""
 
     status, title = 409, "Conflict"
+
+
+class Gone(Refused):
+    """410: it was there, and will not come back."""
+
+    status, title = 410, "Gone"
 
 
 class TooLarge(Refused):

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hearers:
-    """Who wants to know. `process`: the number of this gateway."""
+    """Who wants to know. `happened(tenant)`: there is an event; `process`: the number of this gateway."""
 
     tenants: Tenants
     batcher: Batcher
@@ -41,6 +41,7 @@ class Hearers:
     sessions: RemoteSessions
     supervisor: Supervisor
     statuses: Statuses
+    happened: Callable[[str], None]
     process: int
 
 
@@ -64,6 +65,7 @@ class Hearing:
             channels.COMMANDS: self._command_heard,
             channels.STATUS: self._status_heard,
             channels.FORGOTTEN: hearers.supervisor.forgotten,
+            channels.EVENTS: hearers.happened,
         }
 
     async def listening(self) -> None:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from core.clock import Clock
     from core.paths.admission import Admission
+    from core.paths.events import Feed
     from core.paths.outbound import Outbound
     from core.sessions.remote import RemoteSessions
     from core.settings import Settings
@@ -32,6 +33,7 @@ class Services:
     admission: Admission
     outbound: Outbound
     clock: Clock
+    events: Feed
     sessions: RemoteSessions
     session_of: Callable[[str], SessionStatus]
     ready: Callable[[], Awaitable[list[str]]]

@@ -23,7 +23,7 @@ VALUES = ("clock", "decisions", "errors", "event_rows", "jid", "model", "outbox"
 """The rooms of core that hold values and nothing else; db, which is handed them, may import them."""
 
 FLOORS = {
-    **dict.fromkeys((*VALUES, "baileys", "channels", "failpoints", "windows", "yaml_files"), 0),
+    **dict.fromkeys((*VALUES, "baileys", "channels", "event_types", "failpoints", "windows", "yaml_files"), 0),
     **dict.fromkeys(("hooks", "settings"), 1),
     **dict.fromkeys(("tenants", "transport"), 2),
     **dict.fromkeys(("paths", "sessions", "capabilities", "services"), 3),

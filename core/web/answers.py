@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from core.event_rows import EventPage
     from core.model import OptOut
     from core.outbox import StoredMessage, Usage
     from core.paths.admission import Admitted, Preview
@@ -169,3 +170,9 @@ def opt_outs(page: Sequence[OptOut], *, has_more: bool) -> dict[str, Any]:
         ],
         "next": page[-1].to if has_more else None,
     }
+
+
+def events(page: EventPage) -> dict[str, Any]:
+    """Events in order; `next` is after which to go on."""
+    told = [{"seq": event.seq, "type": event.type, "at": event.at, "data": event.data} for event in page.events]
+    return {"events": told, "next": page.next}

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from core.paths.quota import Quotas
 from core.web.bodies import LARGEST
+from core.web.events import Events
 from core.web.gate import Gate, Rule, accept_expectation
 from core.web.health import Health
 from core.web.messages import Messages
@@ -29,18 +30,18 @@ if TYPE_CHECKING:
 
 def make_app(services: Services) -> web.Application:
     """The HTTP application of one gateway, to be run by a `Runner`. docs/api.md describes its answers."""
-    sending = Sending(services)
+    sending, events = Sending(services), Events(services)
     rules: dict[web.AbstractRoute, Rule] = {}
     app = web.Application(client_max_size=LARGEST, middlewares=[Gate(services, rules).pass_through])
-    app.on_shutdown.append(sending.stop_waiting)
-    for method, path, handler, rule in _routes(services, sending):
+    app.on_shutdown.extend((sending.stop_waiting, events.stop_waiting))
+    for method, path, handler, rule in _routes(services, sending, events):
         resource = app.router.add_resource(path)
         for name in ("GET", "HEAD") if method == "GET" else (method,):
             rules[resource.add_route(name, handler, expect_handler=accept_expectation)] = rule
     return app
 
 
-def _routes(services: Services, sending: Sending) -> list[Route]:
+def _routes(services: Services, sending: Sending, events: Events) -> list[Route]:
     messages, whitelist, health = Messages(services), Whitelist(services), Health(services)
     quotas = RecipientQuotas(Quotas(services.store, services.tenants, services.clock))
     send, read, manage, public = Rule("send"), Rule("read"), Rule("manage"), Rule(None)
@@ -50,6 +51,7 @@ def _routes(services: Services, sending: Sending) -> list[Route]:
         ("POST", "/api/send-message", sending.post, Rule("send", asks_table=False)),
         ("GET", "/api/messages/{id}", messages.get, read),
         ("DELETE", "/api/messages/{id}", messages.delete, send),
+        ("GET", "/api/events", events.get, read),
         ("GET", "/api/status", session.get, read),
         ("POST", "/api/logout", session.logout, manage),
         ("POST", "/api/reconnect", session.reconnect, manage),

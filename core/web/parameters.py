@@ -33,3 +33,13 @@ def switched_on(request: web.Request, name: str) -> bool:
     if value in _NO:
         return False
     raise BadRequest("parameter_invalid", f"{name} is 1 or 0", field=name)
+
+
+def number(request: web.Request, name: str, default: int, least: int, most: int) -> int:
+    """The whole number `?name=5`. Raises BadRequest for anything else, and for one that is out of bounds."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if text.isascii() and text.isdigit() and len(text) <= len(str(most)) and least <= int(text) <= most:
+        return int(text)
+    raise BadRequest("parameter_invalid", f"{name} is a whole number from {least} to {most}", field=name)

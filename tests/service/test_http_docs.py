@@ -23,7 +23,7 @@ DOCS = (ROOT / "docs" / "api.md").read_text("utf-8")
 EXAMPLES = {name: json.loads(text) for name, text in re.findall(r"^```json (\S+)\n(.*?)^```$", DOCS, re.M | re.S)}
 
 REFUSALS = (
-    r"(?:Refused|BadRequest|Unauthorized|Forbidden|NotFound|Conflict|TooLarge|WrongContentType|Unprocessable|OverLimit)"
+    r"(?:Refused|BadRequest|Unauthorized|Forbidden|NotFound|Conflict|Gone|TooLarge|WrongContentType|Unprocessable|OverLimit)"
     r'\(\s*"(\w+)"',
     r'_refuse\(\s*"(\w+)"',
     r'(?:_answer|Answered)\([\w.]+,\s*"(\w+)"',
@@ -58,6 +58,7 @@ async def answers(house: House) -> dict[str, Any]:
         "send-message": sent.body,
         "dry-run": (await house.send(params={"dry_run": "1"})).body,
         "message": story.body,
+        "events": (await house.call("GET", "/api/events", params={"after": 1, "limit": 1})).body,
         "status": (await house.call("GET", "/api/status")).body,
         "whitelist": (await house.call("GET", "/api/whitelist")).body,
         "listed": listed.body,

@@ -59,6 +59,16 @@ async def delete_message(house: House) -> None:
     assert (await house.call("GET", theirs.headers["Location"], key=BETA)).body["status"] == "queued"
 
 
+async def get_events(house: House) -> None:
+    """Another tenant's events are not told, are not counted and wake nobody."""
+    waiting = asyncio.create_task(house.call("GET", "/api/events?wait=1"))
+    theirs = await queued(house, BETA)
+    assert (await waiting).body == {"events": [], "next": 0}
+    told = await house.call("GET", "/api/events", key=BETA)
+    assert theirs.body["id"] in {event["data"]["id"] for event in told.body["events"]}
+    assert (await house.call("GET", "/api/events?after=1")).status == 410
+
+
 async def get_status(house: House) -> None:
     """Everybody is told of the own session; no parameter names another's."""
     mine = await house.call("GET", "/api/status?tenant=beta&instanceName=beta")
@@ -157,6 +167,7 @@ CROSSINGS: dict[tuple[str, str], Callable[[House], Awaitable[None]]] = {
     ("POST", "/api/send-message"): send_message,
     ("GET", "/api/messages/{id}"): get_message,
     ("DELETE", "/api/messages/{id}"): delete_message,
+    ("GET", "/api/events"): get_events,
     ("GET", "/api/status"): get_status,
     ("POST", "/api/logout"): ends,
     ("POST", "/api/reconnect"): ends,
