@@ -45,12 +45,13 @@ class SessionRow:
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A tenant's session is this process's; `fence` grew if it was another's before. `jid` and `sandbox` as in
-    SessionRow."""
+    SessionRow. `taken_over`: it was another's until this very moment, and that one may live and come back."""
 
     tenant: str
     fence: int
     jid: str | None
     sandbox: bool
+    taken_over: bool = False
 
 
 @dataclass(frozen=True, slots=True)

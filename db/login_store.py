@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 Fitness = Literal["ready", "fresh", "forgotten", "lost", "absent"]
 """See wa_open_v1 in db/migrations/0008_mirror.sql."""
 
+FENCED = ("sessions", "sender_keys")
+"""whatsmeow's tables that it writes before a message leaves."""
+
 MIRRORED = ("device", "sessions", "identity_keys", "pre_keys", "sender_keys", "app_state_sync_keys")
 """whatsmeow's tables that make a login."""
 
@@ -48,6 +51,15 @@ class LoginStore:
         for table in MIRRORED:
             # Each by itself: whoever held two tables at once could meet whatsmeow half-way.
             row = await self._db.fetch_one("SELECT wa_install_v1(%s)", (table,), idempotent=True)
+            if row == (True,):
+                placed.append(table)
+        return placed
+
+    async def fence(self) -> list[str]:
+        """As `install`, the triggers that refuse who has lost a session's lease."""
+        placed = []
+        for table in FENCED:
+            row = await self._db.fetch_one("SELECT wa_install_fence_v1(%s)", (table,), idempotent=True)
             if row == (True,):
                 placed.append(table)
         return placed

@@ -38,6 +38,10 @@ class SessionStore:
         whom = None if tenants is None else sorted(tenants)
         return [row[0] for row in await self._db.fetch(load("lease_release"), (process, whom, reason), idempotent=True)]
 
+    async def supervisors(self) -> list[int]:
+        """The numbers of the processes whose supervisors live."""
+        return [row[0] for row in await self._db.fetch(load("supervisors"), idempotent=True)]
+
     # What is known of a session
 
     async def sessions(self, tenant: str | None = None) -> list[SessionRow]:

@@ -155,7 +155,7 @@ def _tell(reports: FileIO, text: bytes) -> None:
         reports.write(text)
 
 
-def _connector(begin: Begin, gate: ConnectGate) -> Callable[[str, str | None, OnEvent], Client]:
+def _connector(begin: Begin, gate: ConnectGate) -> Callable[[str, str | None, int, OnEvent], Client]:
     """Makes clients; the library is loaded here and nowhere else."""
     from core.transport.whatsapp.client import Client
     from core.transport.whatsapp.database import library_dsn
@@ -167,8 +167,8 @@ def _connector(begin: Begin, gate: ConnectGate) -> Callable[[str, str | None, On
         proxy, root_key = begin.sandbox
         attach(bytes.fromhex(root_key))
 
-    def connect(tenant: str, device: str | None, on_event: OnEvent) -> Client:
-        dsn = library_dsn(begin.database, tenant)
+    def connect(tenant: str, device: str | None, fence: int, on_event: OnEvent) -> Client:
+        dsn = library_dsn(begin.database, tenant, fence)
         return Client(tenant=tenant, dsn=dsn, device=device, gate=gate, on_event=on_event, proxy=proxy)
 
     return connect

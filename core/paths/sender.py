@@ -73,6 +73,7 @@ class Sender:
         self._news: dict[str, asyncio.Event] = {}
         self._pauses: dict[str, asyncio.Event] = {}  # of tenants whose message did not leave; set when it may again
         self._tasks: set[asyncio.Task[None]] = set()
+        self._serving: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         self._hold_until = 0.0
         self._handed: set[str] = set()  # given to a transport, and not recorded since
@@ -88,6 +89,7 @@ class Sender:
         elif not self._stopping and self._transport_of(tenant) is not None:
             self._news[tenant] = asyncio.Event()
             task = asyncio.create_task(self._serve(tenant), name=f"sender {tenant}")
+            self._serving[tenant] = task
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
@@ -108,6 +110,15 @@ class Sender:
             except (Unavailable, StatementRejected) as error:
                 log.warning("cannot look for queued messages: %s", error, extra={"action": "sender.database_away"})
             await self._clock.sleep(LOOK_ROUND)
+
+    async def finish(self, tenant: str) -> None:
+        """Wait until what is in flight for `tenant` is recorded. To be called when its transport is None already, so
+        that nothing more is claimed."""
+        for waiting in (self._news.get(tenant), self._pauses.get(tenant)):
+            if waiting is not None:
+                waiting.set()
+        if (serving := self._serving.get(tenant)) is not None:
+            await asyncio.wait([serving])
 
     async def close(self) -> None:
         """Stop claiming; what is in flight is sent and recorded."""
@@ -135,7 +146,7 @@ class Sender:
         except Exception:
             log.exception("the sender of %s stopped; it starts again soon", tenant, extra={"action": "sender.crashed"})
         finally:
-            del self._news[tenant]
+            del self._news[tenant], self._serving[tenant]
 
     def _until_typing(self, tenant: str, to: str | None, seconds: float) -> float:
         """How long to wait. The last `TYPING` seconds before a message is due, its recipient sees it being written."""

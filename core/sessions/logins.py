@@ -32,8 +32,8 @@ class Logins:
         self._prepared = False
 
     async def prepare(self) -> None:
-        """whatsmeow's tables are there, and what it writes to them is mirrored. Before anything is opened. Raises
-        OpenFailed (`database`), Unavailable, StatementRejected."""
+        """whatsmeow's tables are there, and what it writes to them is mirrored, and refused to who has lost the lease.
+        Before anything is opened. Raises OpenFailed (`database`), Unavailable, StatementRejected."""
         async with self._preparing:
             if self._prepared:
                 return
@@ -46,6 +46,8 @@ class Logins:
                     raise OpenFailed("database", "the library could not make its tables")
                 for table in await self._store.install():
                     log.info("whatsmeow_%s is mirrored from now on", table, extra={"action": "login.mirrored"})
+                for table in await self._store.fence():
+                    log.info("whatsmeow_%s is fenced from now on", table, extra={"action": "login.fenced"})
             self._prepared = True
 
     async def unfit(self, tenant: str, jid: str) -> tuple[SessionState, str] | None:

@@ -71,12 +71,13 @@ class PairingSession:
     """One attempt of one tenant to link a device. The process holds the tenant's lease."""
 
     def __init__(self, tenant: str, around: Surroundings, *, force: bool = False) -> None:
-        """`force`: also to another number than before; may be set later."""
+        """`force`: also to another number than before; may be set later. `fence`, of the lease, is set before `run`."""
         self.tenant, self._around, self.force = tenant, around, force
         self._standing = Standing(tenant, around.store, around.clock, process=around.process)
         self._over: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._client: Client | None = None
         self._shown = Pairing()
+        self.fence = 0
         self._has_qr = asyncio.Event()
         self._linked = False
         self._unwanted: tuple[str, Outcome] | None = None
@@ -91,7 +92,7 @@ class PairingSession:
             await self._around.logins.prepare()
         except (OpenFailed, Unavailable, StatementRejected) as error:
             return await self._standing.enter("unpaired", f"the database is not ready for a login ({error})")
-        self._client = client = self._around.client(self.tenant, None, self._on_event)
+        self._client = client = self._around.client(self.tenant, None, self.fence, self._on_event)
         await self._standing.enter("pairing", None)
         if number is not None:
             self._asking = asyncio.create_task(self.show_code(number))

@@ -34,7 +34,8 @@ class Open(Order, frozen=True):
 
 
 class Close(Order, frozen=True):
-    """Hold this tenant's session no longer: the tenant is gone."""
+    """Hold this tenant's session no longer: the tenant is gone, or another gateway takes its share. What is in flight
+    is recorded first; Closed follows."""
 
     tenant: str
 

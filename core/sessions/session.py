@@ -74,6 +74,11 @@ class Session:
         return self._standing.status
 
     @property
+    def fence(self) -> int:
+        """Of the lease under which it was opened last."""
+        return self._lease.fence
+
+    @property
     def ready(self) -> bool:
         """Whether a message may be tried now."""
         state = self.status.state
@@ -153,7 +158,9 @@ class Session:
 
     async def _connect(self) -> bool:
         await self._standing.enter("connecting", None)
-        client = self._around.client(self.tenant, self.jid, lambda event: self._on_event(client, event))
+        client = self._around.client(
+            self.tenant, self.jid, self._lease.fence, lambda event: self._on_event(client, event)
+        )
         self._client, self._over = client, False
         try:
             async with self._around.turn:
@@ -309,6 +316,8 @@ class Session:
         except SendFailed as error:
             if error.cause == "reach_out_timelock":
                 await self._refused()
+            elif error.cause == "lease_lost" and client is self._client:
+                self._around.lost(self.tenant)
             raise
         if self._timelock.in_force:
             self._timelock.lifted()

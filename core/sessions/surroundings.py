@@ -33,8 +33,8 @@ class Surroundings(Protocol):
     """Held by whoever is connecting: it is the moment in which processes have died, and one tenant at a time shall be
     under suspicion."""
 
-    def client(self, tenant: str, device: str | None, on_event: OnEvent) -> Client:
-        """A client that is not open yet."""
+    def client(self, tenant: str, device: str | None, fence: int, on_event: OnEvent) -> Client:
+        """A client that is not open yet. `fence`: of the lease under which it works."""
 
     def opening(self, tenant: str, *, over: bool) -> None:
         """Tell the supervisor that the moment begins, or is over, in which processes have died."""
@@ -44,6 +44,9 @@ class Surroundings(Protocol):
 
     def rests(self, tenant: str) -> None:
         """The session came to an end that trying again would not mend."""
+
+    def lost(self, tenant: str) -> None:
+        """The library was told that the lease is another's."""
 
     def give_up(self, why: str) -> None:
         """The library has got stuck for good: the process is to be ended."""

@@ -43,6 +43,9 @@ IN_FLIGHT = 2.5
 """Seconds that messages on their way have at the end. WhatsApp may take 75 for its answer, but what has arrived must be
 written down too."""
 
+LONGEST_SEND = 85.0
+"""Seconds after which a session is handed over whatever is in flight: WhatsApp's answer takes 75 at most."""
+
 _RECEIPTS = 1.0
 """Seconds at the end for receipts that came before the record of their message."""
 
@@ -64,11 +67,11 @@ class Worker:
         begin: Begin,
         logins: Logins,
         *,
-        connect: Callable[[str, str | None, OnEvent], Client],
+        connect: Callable[[str, str | None, int, OnEvent], Client],
         report: Callable[[Report], None],
         is_listening: Callable[[], bool],
     ) -> None:
-        """`connect(tenant, device, on_event)` makes a client; `report` tells the supervisor; `is_listening()`: the
+        """`connect(tenant, device, fence, on_event)` makes a client; `report` tells the supervisor; `is_listening()`: the
         database is there."""
         self.process, self.sandbox = begin.process, begin.sandbox is not None
         self.timelock_pause = begin.timelock_pause
@@ -78,6 +81,7 @@ class Worker:
         self._report, self._is_listening = report, is_listening
         self._sessions: dict[str, Session] = {}
         self._pairing: PairingSession | None = None
+        self._parting: set[str] = set()  # handed over as soon as their message in flight is recorded
         self._away = self._leaving = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._late_receipts: set[asyncio.Task[None]] = set()
@@ -95,7 +99,7 @@ class Worker:
             case Open(tenant):
                 self._go(self._open(tenant))
             case Close(tenant):
-                self._go(self._let_go(tenant, rests=False))
+                self._go(self._hand_over(tenant))
             case Pair(tenant, number, force) if self._pairing is None:
                 self._pairing = PairingSession(tenant, self, force=force)
                 self._go(self._pair(self._pairing, number))
@@ -144,7 +148,8 @@ class Worker:
                 await self.clock.sleep(ALIVE_EVERY)
 
     async def _pair(self, pairing: PairingSession, number: str | None) -> None:
-        if await self._lease(pairing.tenant):
+        if lease := await self._lease(pairing.tenant):
+            pairing.fence = lease.fence
             await pairing.run(number)
             await self._release(pairing.tenant, None)
         # Nobody has to wait for the end of this process to begin anew.
@@ -188,14 +193,16 @@ class Worker:
         if not asked | pairing:
             return
         try:
-            held = {lease.tenant for lease in await self.store.lease(self.process, asked | pairing, LEASE)}
+            held = {lease.tenant: lease for lease in await self.store.lease(self.process, asked | pairing, LEASE)}
         except (Unavailable, StatementRejected) as error:
             log.warning("leases wait: %s", error, extra={"action": "worker.database_away"})
             return
-        for tenant in asked - held:
-            log.warning("%s is held by another process now", tenant,
-                        extra={"action": "session.lease_lost", "tenant": tenant})  # fmt: skip
-            self._go(self._let_go(tenant, rests=False))
+        for tenant in asked - held.keys():
+            self.lost(tenant)
+        for tenant in asked & held.keys():
+            # Ours again after it was another's: the client that was opened before is refused whatever it writes.
+            if (session := self._sessions.get(tenant)) is not None and session.fence != held[tenant].fence:
+                session.open(held[tenant])
 
     async def begun(self) -> None:
         """Wait until this process is known to live: nobody respects the leases of one that is not."""
@@ -242,6 +249,16 @@ class Worker:
         await self.store.release(self.process, None, _RESTARTED if self.ended.is_set() else _STOPPED)
         reach("released")
 
+    async def _hand_over(self, tenant: str) -> None:
+        """Let go when what is in flight has its answer and is recorded; nothing more is claimed meanwhile."""
+        self._parting.add(tenant)
+        try:
+            finishing = asyncio.create_task(self.sender.finish(tenant))
+            await asyncio.wait([finishing], timeout=LONGEST_SEND)
+            await self._let_go(tenant, rests=False)
+        finally:
+            self._parting.discard(tenant)
+
     async def _let_go(self, tenant: str, *, rests: bool) -> None:
         """Close and release, and only then tell the supervisor, who may give it to another process at once."""
         if (session := self._sessions.pop(tenant, None)) is not None:
@@ -264,6 +281,11 @@ class Worker:
     def rests(self, tenant: str) -> None:
         self._go(self._let_go(tenant, rests=True))
 
+    def lost(self, tenant: str) -> None:
+        log.warning("%s is held by another process now", tenant,
+                    extra={"action": "session.lease_lost", "tenant": tenant})  # fmt: skip
+        self._go(self._let_go(tenant, rests=False))
+
     def give_up(self, why: str) -> None:
         log.error("the session process ends: %s", why, extra={"action": "worker.given_up"})
         self.ended.set()
@@ -272,7 +294,7 @@ class Worker:
 
     def _transport_of(self, tenant: str) -> Transport | None:
         session = self._sessions.get(tenant)
-        return self if session is not None and session.ready else None
+        return self if session is not None and session.ready and tenant not in self._parting else None
 
     def status(self, tenant: str) -> SessionStatus:
         """As this process knows it."""

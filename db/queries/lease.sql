@@ -1,1 +1,1 @@
-SELECT tenant_id, fence, jid, sandbox FROM lease_v1(%s, %s, make_interval(secs => %s))
+SELECT tenant_id, fence, jid, sandbox, taken_over FROM lease_v2(%s, %s, make_interval(secs => %s))

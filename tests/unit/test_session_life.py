@@ -98,12 +98,12 @@ class World:
         self.clients: list[FakeClient] = []
         self.failures: list[str] = []
         self.states: list[tuple[str, str | None]] = []
-        self.usables = self.rested = self.unbound = 0
+        self.usables = self.rested = self.unbound = self.lost_leases = 0
         self.given_up: list[str] = []
         self.openings: list[bool] = []
         self.devices, self.away = {JID}, False
 
-    def client(self, tenant: str, device: str | None, on_event: OnEvent) -> FakeClient:
+    def client(self, tenant: str, device: str | None, fence: int, on_event: OnEvent) -> FakeClient:
         self.clients.append(FakeClient(device or "", on_event, self.failures))
         return self.clients[-1]
 
@@ -115,6 +115,9 @@ class World:
 
     def rests(self, tenant: str) -> None:
         self.rested += 1
+
+    def lost(self, tenant: str) -> None:
+        self.lost_leases += 1
 
     def give_up(self, why: str) -> None:
         self.given_up.append(why)

@@ -21,8 +21,9 @@ one, and hundreds of quiet sessions hold none."""
 _WITHIN = 30.0
 
 
-def library_dsn(url: str, tenant: str | None = None) -> str:
-    """The URL for a tenant's client. What it writes is the tenant's: triggers read `wa.tenant`.
+def library_dsn(url: str, tenant: str | None = None, fence: int | None = None) -> str:
+    """The URL for a tenant's client. What it writes is the tenant's: triggers read `wa.tenant`; and they refuse what
+    goes out once `fence` is not that of the tenant's lease any more (`wa.fence`).
 
     The library's driver insists on TLS where ours takes what there is: on this machine it need not.
     """
@@ -34,6 +35,8 @@ def library_dsn(url: str, tenant: str | None = None) -> str:
     options.setdefault("idle_session_timeout", str(IDLE * 1000))
     if tenant is not None:
         options["wa.tenant"] = tenant
+    if fence is not None:
+        options["wa.fence"] = str(fence)
     return urlunsplit(parts._replace(query=urlencode(options)))
 
 

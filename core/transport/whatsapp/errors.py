@@ -31,6 +31,8 @@ def _means(pattern: str, cause: str, *, left: bool = False, retry: bool = False)
 
 
 SENDING: tuple[Meaning, ...] = (
+    # db/migrations/0012_workers.sql, before anything leaves: the session has another holder by now
+    _means(r"gapura fence:", "lease_lost", retry=True),
     # store/store.go ErrDeviceDeleted: what every table says after a logout
     _means(r"invalid use of deleted device", "not_logged_in", retry=True),
     # send.go, SendMessage: ErrServerReturnedError with the ack's error code
