@@ -71,8 +71,8 @@ class Worker:
         report: Callable[[Report], None],
         is_listening: Callable[[], bool],
     ) -> None:
-        """`connect(tenant, device, fence, on_event)` makes a client; `report` tells the supervisor; `is_listening()`: the
-        database is there."""
+        """`connect(tenant, device, fence, on_event)` makes a client; `report` tells the supervisor; `is_listening()`:
+        the database is there."""
         self.process, self.sandbox = begin.process, begin.sandbox is not None
         self.timelock_pause = begin.timelock_pause
         self.clock, self.store, self.logins, self.client = clock, sessions, logins, connect

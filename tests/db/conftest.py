@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import psycopg2
 import pytest
@@ -12,7 +16,9 @@ from db.database import Database
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+
+    from tests.conftest import PostgresServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,3 +80,12 @@ async def open_database(
 def administrator(empty_database_url: str) -> Administrator:
     """An Administrator of the same empty database."""
     return Administrator(empty_database_url)
+
+
+@pytest.fixture(scope="session")
+def library_template(postgres: PostgresServer, template_database: str) -> Iterator[str]:
+    """A migrated database in which the real neonize has made its tables, to be cloned."""
+    with postgres.database(template_database) as url:
+        program = Path(__file__).with_name("whatsmeow_tables.py")
+        subprocess.run([sys.executable, str(program), url], check=True, timeout=120)
+        yield urlsplit(url).path.removeprefix("/")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,15 +33,6 @@ JID, LID = "628111111111:7@s.whatsapp.net", "100:7@lid"
 OTHER = "628333333333:2@s.whatsapp.net"
 ODD = "Toko 'Öl' \"&=+%;\\ /ü?#"
 RECORD = b'{"SessionState":{"LocalIdentityPublic":"BQ=="},"PreviousStates":[]}'
-
-
-@pytest.fixture(scope="session")
-def library_template(postgres: PostgresServer, template_database: str) -> Iterator[str]:
-    """A migrated database in which the real neonize has made its tables, to be cloned."""
-    with postgres.database(template_database) as url:
-        program = Path(__file__).with_name("whatsmeow_tables.py")
-        subprocess.run([sys.executable, str(program), url], check=True, timeout=120)
-        yield urlsplit(url).path.removeprefix("/")
 
 
 @pytest.fixture

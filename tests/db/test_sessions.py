@@ -50,15 +50,20 @@ def living(url: str, *processes: int) -> Iterator[None]:
 
 
 async def test_a_lease_is_one_process_s_until_it_ends_or_dies(sessions: SessionStore, database_url: str) -> None:
-    """The fence grows with every new holder and with no renewal; time that is over, or a death, frees the session."""
+    """The fence grows with every new holder and with no renewal; time that is over, or a death, frees the session, and
+    whoever takes it then knows that it was not given back."""
     with living(database_url, 1, 2):
-        assert await sessions.lease(1, ["shop"], 60) == [Lease("shop", 1, None, sandbox=False)]
-        assert await sessions.lease(1, ["shop"], 60) == [Lease("shop", 1, None, sandbox=False)]
+        for _ in range(2):
+            assert await sessions.lease(1, ["shop"], 60) == [Lease("shop", 1, None, sandbox=False)]
         assert await sessions.lease(2, ["shop", "cafe"], 60) == [Lease("cafe", 1, None, sandbox=False)]
         await sessions.lease(1, ["shop"], 0)
+        assert await sessions.lease(2, ["shop"], 60) == [Lease("shop", 2, None, sandbox=False, taken_over=True)]
         assert await sessions.lease(2, ["shop"], 60) == [Lease("shop", 2, None, sandbox=False)]
     with living(database_url, 1):
-        assert {lease.tenant for lease in await sessions.lease(1, ["shop", "cafe"], 60)} == {"shop", "cafe"}
+        taken = {lease.tenant: lease.taken_over for lease in await sessions.lease(1, ["shop", "cafe"], 60)}
+        assert taken == {"shop": True, "cafe": True}
+        await sessions.release(1, None, None)
+        assert [lease.taken_over for lease in await sessions.lease(1, ["shop"], 60)] == [False]
 
 
 async def test_many_who_want_one_session_get_it_once(sessions: SessionStore, database_url: str) -> None:
