@@ -149,6 +149,7 @@ class Gateway:
             self.clock,
             loopback,
             timelock_pause=options.timelock_pause,
+            keep_connections=options.keep_connections,
             stuck_after=options.stuck_after,
         )
         return Supervisor(

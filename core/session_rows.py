@@ -77,6 +77,16 @@ class TenantSession:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeConnections:
+    """Connections to PostgreSQL: `free` ones of `total` that this program may have, and the session `processes` that
+    share them."""
+
+    free: int
+    total: int
+    processes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Command:
     """A call that this process is to answer."""
 

@@ -87,11 +87,13 @@ class KeySettings:
 class SessionSettings:
     """How WhatsApp sessions are spread over processes: a process that dies takes `per_process` of them with it, and one
     that is silent for `stuck_after` seconds is killed. `timelock_pause`: seconds until the next message is tried after
-    WhatsApp has refused one with code 463; longer after each further refusal."""
+    WhatsApp has refused one with code 463; longer after each further refusal. `keep_connections`: seconds for which a
+    quiet session keeps its own connections to PostgreSQL."""
 
     per_process: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
     stuck_after: Annotated[float, msgspec.Meta(ge=3, le=600)] = 20.0
     timelock_pause: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 60.0
+    keep_connections: Annotated[float, msgspec.Meta(ge=0.3, le=3600)] = 6.0
 
 
 @dataclass(frozen=True, slots=True)

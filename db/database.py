@@ -84,7 +84,7 @@ class Database:
         self._url, self._client_timeout = url, statement_timeout + _GRACE
         self._connect_timeout, self._application_name = connect_timeout, application_name
         self._settings = {"statement_timeout": f"{statement_timeout * 1000:.0f}", "TimeZone": "UTC", DIRECT: "on"}
-        self._pool = Pool(self._connect, size)
+        self._size, self._pool = size, Pool(self._connect, size)
 
     @classmethod
     async def open(
@@ -102,8 +102,12 @@ class Database:
         """
         parse_url(url)
         db = cls(url, size, statement_timeout, application_name, connect_timeout)
-        db._pool.release(await db._pool.acquire())
+        await db._pool.fill(1)
         return db
+
+    async def fill(self) -> None:
+        """Make all connections now: later there may be none to be had. Raises as `open`."""
+        await self._pool.fill(self._size)
 
     def __repr__(self) -> str:
         parts = parse_url(self._url)

@@ -58,6 +58,16 @@ class Pool:
         self._borrowed.add(connection)
         return connection
 
+    async def fill(self, count: int) -> None:
+        """Have at least `count` connections ready. Raises as `acquire`."""
+        made: list[Connection] = []
+        try:
+            while len(made) < count:
+                made.append(await self.acquire())
+        finally:
+            for connection in made:
+                self.release(connection)
+
     def release(self, connection: Connection, *, keep: bool = True) -> None:
         """Give back. Unless `keep` and no transaction is open, the connection is closed; its slot is free anyway."""
         self._borrowed.discard(connection)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core.session_rows import Command, Lease, Pairing, SessionRow, TenantSession
+from core.session_rows import Command, FreeConnections, Lease, Pairing, SessionRow, TenantSession
 from db.sql import load
 
 if TYPE_CHECKING:
@@ -92,6 +92,12 @@ class SessionStore:
         """Whether whatsmeow's store has this device. Opening one that it has not, ends the process that tries."""
         row = await self._db.fetch_one(load("device_exists"), (jid,), idempotent=True)
         return bool(row and row[0])
+
+    async def free_connections(self) -> FreeConnections:
+        """What is left for everybody."""
+        row = await self._db.fetch_one(load("free_connections"), idempotent=True)
+        assert row is not None, "an aggregate has one row"  # noqa: S101
+        return FreeConnections(*row)
 
     # Pairing and other calls
 

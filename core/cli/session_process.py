@@ -117,6 +117,7 @@ async def _worker(begin: Begin, reports: FileIO) -> AsyncIterator[tuple[Worker, 
 
     gate = ConnectGate()
     database = await Database.open(begin.database, size=4)
+    await database.fill()
     worker = Worker(
         Store(database),
         SessionStore(database),
@@ -168,7 +169,7 @@ def _connector(begin: Begin, gate: ConnectGate) -> Callable[[str, str | None, in
         attach(bytes.fromhex(root_key))
 
     def connect(tenant: str, device: str | None, fence: int, on_event: OnEvent) -> Client:
-        dsn = library_dsn(begin.database, tenant, fence)
+        dsn = library_dsn(begin.database, tenant, fence, idle=begin.keep_connections)
         return Client(tenant=tenant, dsn=dsn, device=device, gate=gate, on_event=on_event, proxy=proxy)
 
     return connect

@@ -58,6 +58,7 @@ def starter(  # noqa: PLR0913 - what a session process has to know
     loopback: Loopback | None,
     *,
     timelock_pause: float,
+    keep_connections: float,
     stuck_after: float,
 ) -> Callable[[int, Callable[[], None]], Awaitable[Child]]:
     """What starts a session process, given its number and whom to tell when it has reported something. `program`:
@@ -76,7 +77,7 @@ def starter(  # noqa: PLR0913 - what a session process has to know
             limit=_LONGEST_LINE,
             env=environ, start_new_session=True,  # Ctrl-C is for the supervisor, which ends it in order
         )  # fmt: skip
-        begin = Begin(database, number, timelock_pause, attach)
+        begin = Begin(database, number, timelock_pause, keep_connections, attach)
         return Child(process, begin, clock, on_report, stuck_after=stuck_after)
 
     return start

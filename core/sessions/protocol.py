@@ -16,11 +16,13 @@ class Order(msgspec.Struct, frozen=True, tag=True):
 class Begin(Order, frozen=True):
     """The first order. `process`: the number under which this process is known; `timelock_pause`: seconds until the
     next message is tried after WhatsApp has refused one with code 463; `sandbox`: (proxy URL, root key as hex) of a
-    WhatsApp on loopback, None for the real one."""
+    WhatsApp on loopback, None for the real one; `keep_connections`: seconds for which a quiet session keeps its own
+    connections to PostgreSQL."""
 
     database: str
     process: int
     timelock_pause: float
+    keep_connections: float
     sandbox: tuple[str, str] | None = None
 
     def __repr__(self) -> str:

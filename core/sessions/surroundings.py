@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from core.clock import Clock
     from core.sessions.intake import Intake
@@ -29,9 +29,8 @@ class Surroundings(Protocol):
     store: SessionStore
     logins: Logins
     intake: Intake
-    turn: asyncio.Lock
-    """Held by whoever is connecting: it is the moment in which processes have died, and one tenant at a time shall be
-    under suspicion."""
+    turn: AbstractAsyncContextManager[None, None]
+    """Entered by whoever connects; see core.sessions.room.Turns."""
 
     def client(self, tenant: str, device: str | None, fence: int, on_event: OnEvent) -> Client:
         """A client that is not open yet. `fence`: of the lease under which it works."""

@@ -12,12 +12,14 @@ from core.paths.sender import Sender
 from core.sessions.intake import Intake
 from core.sessions.pairing import PairingSession
 from core.sessions.protocol import Alive, Answered, Begin, Close, Closed, Logout, Open, Opened, Opening, Pair, Reconnect
+from core.sessions.room import Room, Turns
 from core.sessions.session import Session
 from core.sessions.standing import until_written
 from core.transport.base import SessionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
     from typing import Any
 
     from core.clock import Clock
@@ -76,7 +78,8 @@ class Worker:
         self.process, self.sandbox = begin.process, begin.sandbox is not None
         self.timelock_pause = begin.timelock_pause
         self.clock, self.store, self.logins, self.client = clock, sessions, logins, connect
-        self.turn = asyncio.Lock()
+        self.room = Room(clock, sessions.free_connections)
+        self.turn: AbstractAsyncContextManager[None, None] = Turns(clock, self.room)
         self.intake = Intake(store, sessions, clock, process=self.process)
         self._report, self._is_listening = report, is_listening
         self._sessions: dict[str, Session] = {}
@@ -88,7 +91,7 @@ class Worker:
         self.ended = asyncio.Event()
         self.sender = Sender(
             store, clock, self._transport_of,
-            process=self.process, may_send=is_listening, on_recorded=self._recorded,
+            process=self.process, may_send=lambda: is_listening() and self.room.take(), on_recorded=self._recorded,
         )  # fmt: skip
 
     # Orders

@@ -145,3 +145,17 @@ async def test_one_lost_connection_closes_the_idle_ones(server: FakeServer) -> N
     lost.close()
     pool.release(lost)
     assert server.made[0].closed
+
+
+async def test_a_pool_can_be_filled(server: FakeServer) -> None:
+    """All connections are made before anybody needs them; where one is refused, those that were made stay."""
+    pool = Pool(server.connect, 3)
+    await pool.fill(3)
+    assert len(server.made) == 3
+    server.refuses = True
+    assert {await pool.acquire() for _ in range(3)} == set(server.made)
+    empty = Pool(server.connect, 3)
+    with pytest.raises(DatabaseUnavailable):
+        await empty.fill(3)
+    server.refuses = False
+    await empty.fill(3)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import msgspec
 import psycopg2
 import pytest
 
 from core.errors import StatementRejected
-from core.session_rows import Device, Lease, Pairing
+from core.session_rows import Device, FreeConnections, Lease, Pairing
 from db.session_store import SessionStore
 from tests.db.candidates import KEY, Door, candidate
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from db.database import Database
+    from tests.conftest import PostgresServer
 
 DEVICE = Device("628111:7@s.whatsapp.net", "900:7@lid", "Shop", sandbox=True)
 
@@ -204,3 +206,20 @@ async def test_receipts_never_take_anything_back(door: Door, sessions: SessionSt
     assert await sessions.acked("cafe", ["3EB0"], "played", 1) == set()
     [row] = await db.fetch("SELECT status FROM messages", ())
     assert row[0] == "read"
+
+
+async def test_connections_that_are_free(sessions: SessionStore, database_url: str, postgres: PostgresServer) -> None:
+    """Every connection of anybody takes one away, a limit of the database's counts too, and each process that listens
+    is counted."""
+    before = await sessions.free_connections()
+    assert 0 < before.free < before.total
+    limit, name = 40, urlsplit(database_url).path.removeprefix("/")
+    postgres.run(f"ALTER DATABASE {name} CONNECTION LIMIT {limit}")
+    alone = await sessions.free_connections()
+    assert (alone.total, alone.processes) == (limit, 0)
+    listening = [psycopg2.connect(database_url, application_name="gapura-session-listener") for _ in range(2)]
+    try:
+        assert await sessions.free_connections() == FreeConnections(alone.free - 2, limit, 2)
+    finally:
+        for connection in listening:
+            connection.close()

@@ -60,7 +60,7 @@ class Nursery:
         file = self.folder / "program.py"
         file.write_text(program)
         start: Callable[[int, Callable[[], None]], Awaitable[Child]] = starter(
-            file, "postgres://nowhere/db", self.clock, None, timelock_pause=60, stuck_after=20
+            file, "postgres://nowhere/db", self.clock, None, timelock_pause=60, keep_connections=6, stuck_after=20
         )
         self.children.append(await start(7, self.reports.set))
         return self.children[-1]

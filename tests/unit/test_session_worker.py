@@ -10,6 +10,7 @@ import pytest
 
 from core.clock import Clock
 from core.model import StatusChange
+from core.session_rows import FreeConnections
 from core.sessions import worker as module
 from core.sessions.protocol import Begin
 from core.sessions.worker import Worker
@@ -39,6 +40,9 @@ class Rows:
         self.written += [f"{wa_id} {status}" for wa_id in wa_ids if wa_id in known]
         return known
 
+    async def free_connections(self) -> FreeConnections:
+        return FreeConnections(100, 100, 1)
+
     async def release(self, *_: Any) -> None:
         self.written.append("let go")
 
@@ -52,7 +56,7 @@ async def rows(loop: asyncio.AbstractEventLoop) -> Rows:
 async def with_an_early_receipt(rows: Rows) -> Worker:
     """A session process that has a receipt of a message which is recorded just now."""
     worker = Worker(
-        cast("Any", rows), cast("Any", rows), Clock(), Begin("", 1, 60.0), cast("Any", None),
+        cast("Any", rows), cast("Any", rows), Clock(), Begin("", 1, 60.0, 6.0), cast("Any", None),
         connect=cast("Any", None), report=lambda _: None, is_listening=lambda: True,
     )  # fmt: skip
     await worker.intake.receipt("shop", Receipt(ids=("A",), status="read", chat="628", sender="628", at=NOW))

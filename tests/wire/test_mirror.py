@@ -242,7 +242,7 @@ async def test_the_tenant_travels_with_each_connection(wire: Wire, database_url:
 async def test_an_idle_session_holds_no_connection(wire: Wire, database_url: str) -> None:
     """PostgreSQL ends connections of the library's that nobody uses, and what is said afterwards, either way, arrives:
     nothing is lost with the connection, again and again."""
-    wire.dsn = library_dsn(database_url, "shop").replace("idle_session_timeout=30000", "idle_session_timeout=300")
+    wire.dsn = library_dsn(database_url, "shop", idle=0.3)
     process = await wire.process()
     await wire.pair(process, "shop", SHOP)
     budi = wire.sandbox.phone(BUDI, "Budi")

@@ -14,16 +14,13 @@ if TYPE_CHECKING:
 STORE_VERSION = 15
 """Of the tables that this neonize makes (whatsmeow_version)."""
 
-IDLE = 30
-"""Seconds after which PostgreSQL ends a connection of the library's that nobody uses: it makes another when it needs
-one, and hundreds of quiet sessions hold none."""
-
 _WITHIN = 30.0
 
 
-def library_dsn(url: str, tenant: str | None = None, fence: int | None = None) -> str:
+def library_dsn(url: str, tenant: str | None = None, fence: int | None = None, *, idle: float = 6.0) -> str:
     """The URL for a tenant's client. What it writes is the tenant's: triggers read `wa.tenant`; and they refuse what
-    goes out once `fence` is not that of the tenant's lease any more (`wa.fence`).
+    goes out once `fence` is not that of the tenant's lease any more (`wa.fence`). `idle`: seconds after which
+    PostgreSQL ends a connection that nobody uses; the library makes another when it needs one.
 
     The library's driver insists on TLS where ours takes what there is: on this machine it need not.
     """
@@ -32,7 +29,7 @@ def library_dsn(url: str, tenant: str | None = None, fence: int | None = None) -
     if parts.hostname in (None, "localhost", "127.0.0.1", "::1"):
         options.setdefault("sslmode", "disable")
     options.setdefault("application_name", "gapura-whatsapp")
-    options.setdefault("idle_session_timeout", str(IDLE * 1000))
+    options.setdefault("idle_session_timeout", f"{idle * 1000:.0f}")
     if tenant is not None:
         options["wa.tenant"] = tenant
     if fence is not None:

@@ -33,6 +33,9 @@ def _means(pattern: str, cause: str, *, left: bool = False, retry: bool = False)
 SENDING: tuple[Meaning, ...] = (
     # db/migrations/0012_workers.sql, before anything leaves: the session has another holder by now
     _means(r"gapura fence:", "lease_lost", retry=True),
+    # lib/pq, wherever whatsmeow asked: PostgreSQL has no connection left. What can fail a send is asked before its
+    # frame is made
+    _means(r"\(53300\)", "database", retry=True),
     # store/store.go ErrDeviceDeleted: what every table says after a logout
     _means(r"invalid use of deleted device", "not_logged_in", retry=True),
     # send.go, SendMessage: ErrServerReturnedError with the ack's error code
