@@ -117,7 +117,12 @@ class Gateway:
         self.supervisor = self._supervisor(loopback)
         self.receiver = Receiver(self.store, self.clock, self.tenants, self.admission, process=self.process)
         self.housekeeping = Housekeeping(
-            self.store, self.clock, self.statuses, self.batcher, keep_daily_limits=settings.keep_daily_limits
+            self.store,
+            SessionStore(database),
+            self.clock,
+            self.statuses,
+            self.batcher,
+            keep_daily_limits=settings.keep_daily_limits,
         )
         self.hearing = Hearing(
             Hearers(

@@ -94,3 +94,14 @@ class Command:
     tenant: str
     kind: CommandKind
     arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message that the library has opened, by WhatsApp's addresses (`628…@s.whatsapp.net`, `…@lid`, `…@g.us`), and
+    of which there is no row yet; or, when it is lost, by recipient keys."""
+
+    tenant: str
+    id: str
+    chat: str
+    sender: str

@@ -46,13 +46,15 @@ class LoginStore:
         return row[0] if row else None
 
     async def install(self) -> list[str]:
-        """Put the mirror's triggers where they are missing; on which tables they were. To be called in `preparing`."""
+        """Put the mirror's triggers where they are missing; on which tables they were. So too the trigger of arrivals.
+        To be called in `preparing`."""
         placed = []
         for table in MIRRORED:
             # Each by itself: whoever held two tables at once could meet whatsmeow half-way.
             row = await self._db.fetch_one("SELECT wa_install_v1(%s)", (table,), idempotent=True)
             if row == (True,):
                 placed.append(table)
+        await self._db.fetch("SELECT wa_install_arrivals_v1()", idempotent=True)
         return placed
 
     async def fence(self) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core.session_rows import Command, FreeConnections, Lease, Pairing, SessionRow, TenantSession
+from core.session_rows import Arrival, Command, FreeConnections, Lease, Pairing, SessionRow, TenantSession
 from db.sql import load
 
 if TYPE_CHECKING:
@@ -147,6 +147,19 @@ class SessionStore:
         """Receipts came for these ids of WhatsApp; those of them that are known."""
         parameters = {"tenant": tenant, "wa_ids": list(wa_ids), "status": status, "process": process}
         return {row[0] for row in await self._db.fetch(load("acked"), parameters, idempotent=True)}
+
+    async def arrived(self, tenant: str, message_id: str) -> None:
+        """Something arrived under this id of which no row is made: it is not lost."""
+        await self._db.fetch(load("arrival_done"), (tenant, message_id), idempotent=True)
+
+    async def miss(self, message: Arrival) -> None:
+        """Nobody will read this message: unless there is a row of it, it will be among `lost`."""
+        parameters = {"tenant": message.tenant, "id": message.id, "chat": message.chat, "sender": message.sender}
+        await self._db.fetch(load("arrival_missed"), parameters, idempotent=True)
+
+    async def lost(self) -> list[Arrival]:
+        """Messages that arrived and that nobody will write down any more, each of them once: it is told as an event."""
+        return [Arrival(*row) for row in await self._db.fetch(load("name_lost"))]
 
     async def quoted(self, tenant: str, wa_id: str) -> tuple[str | None, str] | None:
         """(who wrote it, None being the tenant itself; its text) of a message that is to be quoted."""

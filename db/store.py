@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from datetime import date, datetime
 
     from core.model import Status
+    from core.transport.wire import ReceivedKind
     from db.database import Database
     from db.statement import Row
 
@@ -200,10 +201,14 @@ class Store:
 
     # Incoming
 
-    async def add_incoming(self, m: Incoming) -> bool:
-        """Keep an incoming message before anybody sees it, and wake the gateways; False when it is there already."""
-        said = (m.push_name, m.kind, m.content, m.at, m.backlog, m.reply_to, list(m.mentions))
-        parameters = (m.tenant, m.id, m.chat, m.sender, m.phone, m.lid, *said)
+    async def add_incoming(self, m: Incoming, kind: ReceivedKind = "text") -> bool:
+        """Keep an incoming message before anybody sees it; False when it is there already. A text wakes the gateways,
+        which show it to plugins; any other kind is not shown."""
+        parameters = {
+            "tenant": m.tenant, "id": m.id, "chat": m.chat, "sender": m.sender, "phone": m.phone, "lid": m.lid,
+            "push_name": m.push_name, "kind": kind, "content": m.content, "at": m.at, "backlog": m.backlog,
+            "reply_to": m.reply_to, "mentions": list(m.mentions),
+        }  # fmt: skip
         return bool(await self._db.fetch(load("incoming_add"), parameters))
 
     async def claim_incoming(self, process: int, in_hand: Sequence[int], most: int) -> list[tuple[int, Incoming]]:

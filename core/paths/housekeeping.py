@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from core.model import StatusChange
     from core.paths.batcher import Batcher
     from core.paths.statuses import Statuses
+    from db.session_store import SessionStore
     from db.store import Store
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,9 @@ EVERY = 1.0
 
 ORPHANS_EVERY = 10
 """Rounds between two looks for messages in flight whose process is gone."""
+
+LOST_EVERY = 5
+"""Rounds between two looks for incoming messages that nobody will write down any more."""
 
 FORGET_EVERY = 3600
 """Rounds between two deletions of old idempotency keys and counters."""
@@ -35,11 +39,19 @@ for a moment is not yet gone."""
 class Housekeeping:
     """Runs in every process; PostgreSQL sees to it that each row is dealt with once."""
 
-    def __init__(
-        self, store: Store, clock: Clock, statuses: Statuses, batcher: Batcher, *, keep_daily_limits: int
+    def __init__(  # noqa: PLR0913 - all that time works on
+        self,
+        store: Store,
+        sessions: SessionStore,
+        clock: Clock,
+        statuses: Statuses,
+        batcher: Batcher,
+        *,
+        keep_daily_limits: int,
     ) -> None:
         """`keep_daily_limits`: days for which the counters of a past day are kept."""
-        self._store, self._clock, self._statuses, self._batcher = store, clock, statuses, batcher
+        self._store, self._sessions, self._clock = store, sessions, clock
+        self._statuses, self._batcher = statuses, batcher
         self._keep_daily_limits = keep_daily_limits
 
     async def start(self) -> None:
@@ -55,6 +67,8 @@ class Housekeeping:
             await self._round(self._store.expire)
             if number % ORPHANS_EVERY == 0:
                 await self._round(lambda: self._store.settle_orphans(GRACE))
+            if number % LOST_EVERY == 0:
+                await self._round(self._name_lost)
             if number % FORGET_EVERY == 0:
                 await self._round(self._forget)
             await self._clock.sleep(EVERY)
@@ -68,6 +82,14 @@ class Housekeeping:
 
     async def _forget(self) -> list[StatusChange]:
         await self._store.forget(self._keep_daily_limits)
+        return []
+
+    async def _name_lost(self) -> list[StatusChange]:
+        for message in await self._sessions.lost():
+            log.error(
+                "message %s from %s for %s is lost: the process that had it was killed", message.id, message.sender,
+                message.tenant, extra={"action": "incoming.lost", "tenant": message.tenant, "message_id": message.id},
+            )  # fmt: skip
         return []
 
     def publish(self, changes: list[StatusChange]) -> None:

@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING
 from core.errors import OpenFailed, SendFailed, StatementRejected, Unavailable
 from core.session_rows import Device, LinkProblem, Pairing
 from core.sessions.standing import Standing, until_written
-from core.transport.wire import Connected, Ended, LoggedOut, Paired, PairingFailed, QrShown, Receipt, Received
+from core.transport.wire import (
+    Connected,
+    Ended,
+    LoggedOut,
+    Paired,
+    PairingFailed,
+    QrShown,
+    Receipt,
+    Received,
+    Signal,
+    Unreadable,
+)
 
 if TYPE_CHECKING:
     from core.model import SessionState
@@ -140,12 +151,9 @@ class PairingSession:
                 await self._unlink()
             case Connected():
                 await self._logged_in()
-            case Received() | Receipt() if self._unwanted is not None:
-                pass
-            case Received():
-                await self._around.intake.message(self.tenant, event)
-            case Receipt():
-                await self._around.intake.receipt(self.tenant, event)
+            case Received() | Receipt() | Signal() | Unreadable():
+                if self._unwanted is None:
+                    await self._around.intake.take(self.tenant, event)
             case PairingFailed(reason, detail):
                 self._end(Outcome(False, _FAILURES.get(reason) or f"{reason}: {detail}".rstrip(": ")))
             case Ended(reason):

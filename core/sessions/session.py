@@ -16,7 +16,7 @@ from core.sessions.events import Turn, turn
 from core.sessions.logins import FORGOTTEN
 from core.sessions.standing import Standing, until_written
 from core.sessions.timelock import Timelock
-from core.transport.wire import Connected, Quote, Receipt, Received
+from core.transport.wire import Arriving, Connected, Quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -236,10 +236,8 @@ class Session:
     # What happens to it
 
     async def _on_event(self, client: Client, event: Event) -> None:
-        if isinstance(event, Received):
-            await self._around.intake.message(self.tenant, event)
-        elif isinstance(event, Receipt):
-            await self._around.intake.receipt(self.tenant, event)
+        if isinstance(event, Arriving):
+            await self._around.intake.take(self.tenant, event)
         elif client is self._client and not self._over:  # what one that is being closed says of its state is no news
             await self._on_news(client, event)
 

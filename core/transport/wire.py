@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 ReceiptStatus = Literal["delivered", "read", "played"]
-ReceivedKind = Literal["text", "unsupported"]
+ReceivedKind = Literal[
+    "text", "image", "video", "audio", "document", "sticker", "contact", "location", "poll", "reaction", "unsupported"
+]  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,8 @@ class Received:
     """A message that arrived: from a person, or (`from_me`) copied from another device of this account.
 
     `chat` is where it was said and where a reply goes, `sender` who said it. `phone` and `lid` are what is known of
-    the sender. `content` is empty for kind `unsupported`. `reply_to` is the WhatsApp id of the message it quotes.
+    the sender. `content` is the words that it has: a text, a caption, a contact's name, a poll's question, a reaction's
+    sign; empty where there are none. `reply_to` is the WhatsApp id of the message that it quotes, or reacts to.
     """
 
     id: str
@@ -129,6 +132,24 @@ class Received:
     is_group: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What devices tell each other about messages and keys has arrived under this id: nothing that a person would read,
+    such as the mark that a message was edited or deleted."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A message came once more, and it cannot be opened a second time. Either we have it, or it was lost between its
+    being opened and its being told: by a process that was killed. `sender` and `chat` are WhatsApp's addresses."""
+
+    id: str
+    sender: str
+    chat: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
     """What became of messages of ours on somebody's phone. Receipts of our own devices are left out."""
@@ -139,6 +160,9 @@ class Receipt:
     sender: str
     at: datetime
 
+
+Arriving = Received | Receipt | Signal | Unreadable
+"""What comes in from people, to be written down."""
 
 Event = (
     QrShown
@@ -153,8 +177,7 @@ Event = (
     | LoginRefused
     | StreamFailed
     | Ended
-    | Received
-    | Receipt
+    | Arriving
 )
 
 

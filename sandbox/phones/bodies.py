@@ -45,9 +45,20 @@ class Body:
     destination: str | None = None
 
 
+def other_body(kind: str, words: str = "") -> bytes:
+    """What is no text, as real phones send it but for its contents: of a picture there is the caption alone. KeyError
+    for a kind that has no name here."""
+    field = {name: field for field, name in _KINDS.items()}[kind]
+    return protobuf.encode({field: {_CAPTIONS[field]: words} if words else b"", **_fresh_secret()})
+
+
+def _fresh_secret() -> protobuf.Fields:
+    return {_CONTEXT_INFO: {2: 2, _SECRET: secrets.token_bytes(32)}}
+
+
 def text_body(text: str, quote: Quote | None = None, mentions: Sequence[str] = ()) -> bytes:
     """A text as real phones send it: with a fresh messageSecret. mentions: addresses."""
-    info: protobuf.Fields = {_CONTEXT_INFO: {2: 2, _SECRET: secrets.token_bytes(32)}}
+    info = _fresh_secret()
     if quote is None and not mentions:
         return protobuf.encode({_CONVERSATION: text, **info})
     context: dict[int, protobuf.Value] = {_MENTIONED: list(mentions)}
@@ -58,8 +69,9 @@ def text_body(text: str, quote: Quote | None = None, mentions: Sequence[str] = (
 
 
 def copy_for_own_devices(destination: str, body: bytes) -> bytes:
-    """What a device tells the others of its account about a message that it sent."""
-    return protobuf.encode({_DEVICE_SENT: {1: destination, 2: body}})
+    """What a device tells the others of its account about a message that it sent. The secret stands outside as well."""
+    info = protobuf.decode(body).get(_CONTEXT_INFO)
+    return protobuf.encode({_DEVICE_SENT: {1: destination, 2: body}, _CONTEXT_INFO: info})
 
 
 def read_body(data: bytes) -> Body | None:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from sandbox.errors import UnknownMessage, UnknownNumber
-from sandbox.phones.bodies import Quote, text_body
+from sandbox.phones.bodies import Quote, other_body, text_body
 from sandbox.phones.chats import ChatLine, Chats, ReceiptSeen, Received, TypingSeen
 from sandbox.phones.keys import PhoneKeys
 from sandbox.phones.line import Line
@@ -104,6 +104,19 @@ class Phone:
         line = ChatLine(message_id, True, text, at or _now(), reply_to, tuple(mentions))
         self.history.add(account.number, line)
         self.line.send(account, text_body(text, quote, addresses), message_id, at)
+        self._changed()
+        return message_id
+
+    async def show(self, to: str, kind: str, words: str = "") -> str:
+        """Send what is no text, a picture or a sticker, without its contents; gives the message's id. Raises
+        UnknownNumber.
+
+        kind: image, video, audio, document, sticker, contact, location or reaction. words: the caption, if it may have
+        one.
+        """
+        account, message_id = self._recipient(to), f"3A{secrets.token_hex(9).upper()}"
+        self.history.add(account.number, ChatLine(message_id, True, words, _now(), None, (), kind=kind))
+        self.line.send(account, other_body(kind, words), message_id)
         self._changed()
         return message_id
 

@@ -12,7 +12,7 @@ import pytest
 from sandbox import Phone, Sandbox, UnknownMessage, UnknownNumber
 from sandbox.attach import attach
 from sandbox.errors import AttachError
-from sandbox.phones.bodies import Quote, copy_for_own_devices, read_body, text_body
+from sandbox.phones.bodies import Quote, copy_for_own_devices, other_body, read_body, text_body
 from sandbox.wire import protobuf
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,9 +131,13 @@ def test_a_number_is_digits(number: str) -> None:
 
 
 def test_bodies() -> None:
-    """A text has a fresh messageSecret of 32 bytes; quotes, mentions and copies for own devices are read back."""
+    """All have a fresh messageSecret of 32 bytes, which a copy for own devices shows outside as well; quotes, mentions
+    and copies are read back."""
     one, two = (protobuf.decode(text_body("halo")).message(35).data(3) for _ in range(2))
     assert len(one) == 32 and one != two
+    shown = other_body("sticker")
+    outside = protobuf.decode(copy_for_own_devices("1@lid", shown)).message(35).data(3)
+    assert len(outside) == 32 and outside == protobuf.decode(shown).message(35).data(3)
     body = read_body(text_body("ya", Quote("3A", "1@lid", "jadi?"), ["62811@s.whatsapp.net"]))
     assert body is not None
     assert (body.text, body.reply_to, body.quoted_text, body.mentions) == (
@@ -144,8 +148,10 @@ def test_bodies() -> None:
     )
     copy = read_body(copy_for_own_devices("1@lid", text_body("halo")))
     assert copy is not None and (copy.text, copy.destination) == ("halo", "1@lid")
-    picture = read_body(protobuf.encode({3: {3: "a caption"}}))
+    picture = read_body(other_body("image", "a caption"))
     assert picture is not None and (picture.kind, picture.text) == ("image", "a caption")
+    sticker = read_body(copy_for_own_devices("1@lid", other_body("sticker")))
+    assert sticker is not None and (sticker.kind, sticker.text, sticker.destination) == ("sticker", "", "1@lid")
     assert read_body(protobuf.encode({12: {2: 6}})) is None
 
 

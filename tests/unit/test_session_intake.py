@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, cast
 from core.clock import Clock
 from core.errors import DatabaseUnavailable, StatementRejected
 from core.sessions.intake import Intake
-from core.transport.wire import Received
+from core.transport.wire import Received, Signal, Unreadable
 
 if TYPE_CHECKING:
     from core.model import Incoming
+    from core.session_rows import Arrival
+    from core.transport.wire import ReceivedKind
     from db.session_store import SessionStore
     from db.store import Store
 
@@ -23,14 +25,22 @@ class Rows:
     """The store. `failures` come first."""
 
     def __init__(self) -> None:
-        self.kept: list[str] = []
+        self.kept: list[tuple[str, str]] = []
         self.failures: list[Exception] = []
 
-    async def add_incoming(self, message: Incoming) -> bool:
+    async def add_incoming(self, message: Incoming, kind: ReceivedKind) -> bool:
         if self.failures:
             raise self.failures.pop(0)
-        self.kept.append(message.content)
+        self.kept.append((kind, message.content))
         return True
+
+    async def arrived(self, tenant: str, message_id: str) -> None:
+        if self.failures:
+            raise self.failures.pop(0)
+        self.kept.append((tenant, message_id))
+
+    async def miss(self, message: Arrival) -> None:
+        self.kept.append(("missed", message.id))
 
 
 class Instantly(Clock):
@@ -55,13 +65,30 @@ async def test_what_comes_in_waits_for_postgresql_but_not_for_what_it_refuses() 
     rows.failures = [StatementRejected("22021", "no")]
     await intake.message("shop", received("two"))
     await intake.message("shop", received("three\0"))
-    assert rows.kept == ["one", "three"]
+    assert rows.kept == [("text", "one"), ("text", "three")]
 
 
-async def test_own_messages_and_signals_are_nobody_s_news() -> None:
+async def test_own_messages_are_nobody_s_news() -> None:
     """A plugin never sees what the tenant wrote itself."""
     rows = Rows()
-    intake = intake_of(rows)
-    await intake.message("shop", received("mine", from_me=True))
-    await intake.message("shop", received("", kind="unsupported"))
+    await intake_of(rows).take("shop", received("mine", from_me=True))
     assert rows.kept == []
+
+
+async def test_every_kind_of_message_is_kept_with_the_words_that_it_has() -> None:
+    """A picture is as little to be lost as a text."""
+    rows = Rows()
+    intake = intake_of(rows)
+    await intake.take("shop", received("look", kind="image"))
+    await intake.take("shop", received("", kind="unsupported"))
+    assert rows.kept == [("image", "look"), ("unsupported", "")]
+
+
+async def test_what_is_only_a_signal_or_cannot_be_read_again_is_noted_also_after_an_outage() -> None:
+    """Neither becomes a message; a signal is no loss, and what is unreadable may be one."""
+    rows = Rows()
+    intake = intake_of(rows)
+    rows.failures = [DatabaseUnavailable("away")]
+    await intake.take("shop", Signal("S1"))
+    await intake.take("shop", Unreadable("U1", "100@lid", "100@lid"))
+    assert rows.kept == [("shop", "S1"), ("missed", "U1")]

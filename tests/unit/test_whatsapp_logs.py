@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from core.transport.whatsapp import logs
+from core.transport.wire import Unreadable
 
 KEY = "dGhpcyBpcyBhIGtleSBvZiAzMiBieXRlcyBsb25nISE="
 
@@ -41,3 +42,23 @@ def test_only_warnings_and_errors_are_kept_with_their_tenant(caplog: pytest.LogC
 def test_a_line_has_an_end() -> None:
     """A stack or a list may be long."""
     assert len(logs.redact("ab " * 5000)) <= logs.LONGEST
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        (
+            "Ignoring message 3A2A from 100@lid: failed to decrypt: received message with old counter (1)",
+            Unreadable("3A2A", "100@lid", "100@lid"),
+        ),
+        (
+            "Ignoring message 3A2A from 100:3@lid in 1203@g.us: received message with old counter (index: 4, count: 1)",
+            Unreadable("3A2A", "100:3@lid", "1203@g.us"),
+        ),
+        ("Ignoring message 3A2A from 100@lid: event was already processed", None),
+        ("Error decrypting message 3A2A from 100@lid: received message with old counter", None),
+    ],
+)
+def test_a_message_that_was_opened_before_is_recognised(message: str, told: Unreadable | None) -> None:
+    """The library tells of it in its log alone. Where there is another way, a retry, nothing is lost yet."""
+    assert logs.unreadable(message) == told

@@ -83,7 +83,13 @@ CASES: dict[str, Any] = {
     "image": message({"imageMessage": {"caption": "lihat"}}),
     "key share": message({"protocolMessage": {"type": "APP_STATE_SYNC_KEY_SHARE"}}),
     "group keys only": message({"senderKeyDistributionMessage": {"groupID": "x"}}),
-    "reaction": message({"reactionMessage": {"text": "👍"}}),
+    "voice": message({"audioMessage": {"PTT": True, "contextInfo": {"stanzaID": "Q2"}}}),
+    "file": message({"messageContextInfo": {"messageSecret": "c2VjcmV0"}, "documentMessage": {"caption": "nota"}}),
+    "sticker": message({"stickerMessage": {}}),
+    "contact": message({"contactMessage": {"displayName": "Budi"}}),
+    "poll": message({"pollCreationMessageV3": {"name": "Kapan?"}}),
+    "reaction": message({"reactionMessage": {"text": "👍", "key": {"ID": "R1"}}}),
+    "something new": message({"eventMessage": {"name": "Pesta"}}),
     "peer": message(HAI, category="peer"),
     "edit": message(HAI, edit=True),
     "empty": message({}),
@@ -127,7 +133,18 @@ def told() -> Any:
         ("from me", {"chat": "62877", "sender": "1@lid", "from_me": True}),
         ("reply", {"content": "ya", "reply_to": "Q1", "mentions": ["62811", "7@lid"]}),
         ("link", {"content": "https://example.org", "reply_to": None, "mentions": []}),
-        ("image", {"kind": "unsupported", "content": ""}),
+        ("image", {"kind": "image", "content": "lihat"}),
+        ("voice", {"kind": "audio", "content": "", "reply_to": "Q2"}),
+        ("file", {"kind": "document", "content": "nota"}),
+        ("sticker", {"kind": "sticker", "content": "", "reply_to": None, "mentions": []}),
+        ("contact", {"kind": "contact", "content": "Budi"}),
+        ("poll", {"kind": "poll", "content": "Kapan?"}),
+        ("reaction", {"kind": "reaction", "content": "👍", "reply_to": "R1"}),
+        ("something new", {"kind": "unsupported", "content": ""}),
+        ("edit", {"event": "Signal", "id": "M1"}),
+        ("key share", {"event": "Signal"}),
+        ("group keys only", {"event": "Signal"}),
+        ("empty", {"event": "Signal"}),
         ("ban", {"event": "TemporaryBan", "code": 104, "expires_at": "2026-01-02 00:01:00+00:00"}),
         ("ban without end", {"code": 102, "expires_at": None}),
         ("pair error", {"event": "PairingFailed", "reason": "refused", "detail": "bad hmac"}),
@@ -151,11 +168,11 @@ def test_an_event_is_told_in_our_words(told: Any, name: str, fields: dict[str, A
 
 @pytest.mark.parametrize(
     "name",
-    ["status", "channel", "key share", "group keys only", "reaction", "peer", "edit", "empty", "SENDER", "RETRY",
-     "READ_SELF", "PLAYED_SELF", "SERVER_ERROR", "PEER_MSG", "HISTORY_SYNC", "own receipt"],
+    ["status", "channel", "peer", "SENDER", "RETRY", "READ_SELF", "PLAYED_SELF", "SERVER_ERROR", "PEER_MSG",
+     "HISTORY_SYNC", "own receipt"],
 )  # fmt: skip
 def test_what_is_no_message_and_no_news_of_ours_is_left_out(told: Any, name: str) -> None:
-    """Signals between devices, status and channels, and receipts of our own devices reach nobody."""
+    """Status and channels, and receipts of our own devices reach nobody."""
     assert told["events"][name] is None
 
 

@@ -134,7 +134,7 @@ class Client:
             tenant=self._tenant, dsn=self._dsn, device=self._device, key=self._key, gate=self._gate
         )  # fmt: skip
         library.callback, library.qr_shown = self._on_callback, self._on_qr
-        library.pairing_over = self._on_pairing_over
+        library.pairing_over, library.not_readable = self._on_pairing_over, self._intake.put
         return library
 
     def _hand_over(self, turn: Turn, task: asyncio.Task[None]) -> None:

@@ -48,6 +48,7 @@ async def make_tables(url: str, gate: ConnectGate) -> None:
         library = Library(tenant="", dsn=library_dsn(url), device=None, key="tables", gate=gate)
         library.callback = lambda _code, _raw: None
         library.qr_shown = library.pairing_over = lambda _text: None
+        library.not_readable = lambda _which: None
         async with gate.alone():
             task = await library.begin(f"http://127.0.0.1:{nobody.getsockname()[1]}")
             with contextlib.suppress(Exception):

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from core.transport.whatsapp.gate import ConnectGate
+    from core.transport.wire import Unreadable
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ _kept: list[Library] = []
 
 
 class Library(neonize_client.NewAClient):  # type: ignore[misc]
-    """One client of neonize's; `callback(code, raw)`, `qr_shown(text)` and `pairing_over(how)` run on Go's thread."""
+    """One client of neonize's; `callback(code, raw)`, `qr_shown(text)`, `pairing_over(how)` and `not_readable(which)`
+    run on Go's threads."""
 
     def __init__(self, *, tenant: str, dsn: str, device: str | None, key: str, gate: ConnectGate) -> None:
         super().__init__(
@@ -61,6 +63,7 @@ class Library(neonize_client.NewAClient):  # type: ignore[misc]
         self.callback: Callable[[int, bytes], None]
         self.qr_shown: Callable[[str], None]
         self.pairing_over: Callable[[str], None]
+        self.not_readable: Callable[[Unreadable], None]
 
     async def begin(self, proxy: str | None) -> asyncio.Task[None]:
         """Start the connect; the task ends when Go's loop of this client has ended. Never cancel it: that stops the
@@ -86,6 +89,8 @@ class Library(neonize_client.NewAClient):  # type: ignore[misc]
 
     def _log_line(self, line: Any) -> None:
         logs.keep(line.Name, line.Level, line.Message, tenant=self._tenant)
+        if (which := logs.unreadable(line.Message)) is not None:
+            self.not_readable(which)
 
     def _guarded(self, function: Callable[[], None]) -> None:
         try:

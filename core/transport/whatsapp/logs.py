@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 
+from core.transport.wire import Unreadable
+
 log = logging.getLogger("core.transport.whatsapp.library")
 
 LONGEST = 300
@@ -14,6 +16,8 @@ _LEVELS = {"WARN": logging.WARNING, "WARNING": logging.WARNING, "ERROR": logging
 _STANZA = re.compile(r"<.*>", re.DOTALL)
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"|`[^`]*`', re.DOTALL)
 _LONG = re.compile(r"[A-Za-z0-9+/=_,@-]{33,}")
+# whatsmeow's decryptMessages, when the message's own key was used up: the one thing of which no event tells.
+_UNREADABLE = re.compile(r"Ignoring message (?P<id>\S+) from (?P<sender>\S+?)(?: in (?P<chat>\S+))?: .*\bold counter\b")
 _PAIRING = re.compile(r"\b(?:QR|pair(?:ing)?[ -]code)\b", re.IGNORECASE)
 
 
@@ -29,6 +33,12 @@ def keep(name: str, level: str, message: str, *, tenant: str) -> None:
             redact(message),
             extra={"action": "whatsapp_library", "tenant": tenant},
         )
+
+
+def unreadable(message: str) -> Unreadable | None:
+    """What such a line says of a message that came once more after it had been opened."""
+    told = _UNREADABLE.match(message)
+    return Unreadable(told["id"], told["sender"], told["chat"] or told["sender"]) if told else None
 
 
 def redact(message: str) -> str:

@@ -22,6 +22,7 @@ from core.transport.wire import (
     ReceiptStatus,
     Received,
     Replaced,
+    Signal,
     StreamFailed,
     TemporaryBan,
 )
@@ -29,7 +30,7 @@ from core.transport.wire import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from core.transport.wire import Event
+    from core.transport.wire import Event, ReceivedKind
 
 # Neonize.proto, ConnectFailureReason: WhatsApp's own codes, of whatsmeow's types/events/events.go
 _REASONS = {1: 400, 2: 401, 3: 402, 4: 403, 5: 406, 6: 405, 7: 409, 8: 500, 9: 501, 10: 503}
@@ -47,7 +48,6 @@ _SIGNALS = {
     "fastRatchetKeySenderKeyDistributionMessage",
     "messageContextInfo",
     "deviceSentMessage",
-    "reactionMessage",
     "encReactionMessage",
     "keepInChatMessage",
     "pinInChatMessage",
@@ -62,6 +62,24 @@ _SIGNALS = {
     "placeholderMessage",
     "stickerSyncRmrMessage",
     "botInvokeMessage",
+}
+
+# What has a name of its own, and which field holds its words.
+_KINDS: dict[str, tuple[ReceivedKind, str | None]] = {
+    "imageMessage": ("image", "caption"),
+    "videoMessage": ("video", "caption"),
+    "ptvMessage": ("video", "caption"),
+    "audioMessage": ("audio", None),
+    "documentMessage": ("document", "caption"),
+    "stickerMessage": ("sticker", None),
+    "contactMessage": ("contact", "displayName"),
+    "contactsArrayMessage": ("contact", "displayName"),
+    "locationMessage": ("location", "name"),
+    "liveLocationMessage": ("location", "caption"),
+    "pollCreationMessage": ("poll", "name"),
+    "pollCreationMessageV2": ("poll", "name"),
+    "pollCreationMessageV3": ("poll", "name"),
+    "reactionMessage": ("reaction", "text"),
 }
 
 
@@ -106,9 +124,11 @@ def _receipt(event: pb.Receipt, _: datetime) -> Event | None:
 def _received(event: pb.Message, _: datetime) -> Event | None:
     info, source = event.Info, event.Info.MessageSource
     sender, chat = _key(source.Sender, source.SenderAlt), _chat(source)
-    said = None if info.Category == "peer" or event.IsEdit else _content(event.Message)
-    if sender is None or chat is None or said is None:
+    if sender is None or chat is None or info.Category == "peer":
         return None
+    said = None if event.IsEdit else _content(event.Message)
+    if said is None:
+        return Signal(info.ID)
     kind, text, context = said
     return Received(
         id=info.ID,
@@ -120,23 +140,38 @@ def _received(event: pb.Message, _: datetime) -> Event | None:
         phone=_user("s.whatsapp.net", source.Sender, source.SenderAlt),
         lid=_lid(source.Sender, source.SenderAlt),
         push_name=info.Pushname,
-        reply_to=(context.stanzaID or None) if context is not None else None,
-        mentions=tuple(map(_key_of_text, context.mentionedJID)) if context is not None else (),
+        reply_to=_refers_to(kind, context),
+        mentions=() if kind == "reaction" or context is None else tuple(map(_key_of_text, context.mentionedJID)),
         from_me=source.IsFromMe,
         is_group=source.IsGroup,
     )
 
 
-def _content(message: Any) -> tuple[Any, str, Any] | None:
-    """(kind, text, what it refers to), or None for a signal."""
+def _content(message: Any) -> tuple[ReceivedKind, str, Any] | None:
+    """(kind, its words, what it refers to: contextInfo, or the key of the message that a reaction is about), or None
+    for a signal."""
     if message.conversation:
         return "text", message.conversation, None
     if message.HasField("extendedTextMessage"):
         extended = message.extendedTextMessage
-        return "text", extended.text, extended.contextInfo if extended.HasField("contextInfo") else None
+        return "text", extended.text, _context(extended)
+    for field, part in message.ListFields():
+        if known := _KINDS.get(field.name):
+            kind, words = known
+            return kind, getattr(part, words) if words else "", part.key if kind == "reaction" else _context(part)
     if any(field.name not in _SIGNALS for field, _ in message.ListFields()):
         return "unsupported", "", None
     return None
+
+
+def _context(part: Any) -> Any:
+    return part.contextInfo if part.HasField("contextInfo") else None
+
+
+def _refers_to(kind: ReceivedKind, context: Any) -> str | None:
+    if context is None:
+        return None
+    return (context.ID if kind == "reaction" else context.stanzaID) or None
 
 
 def _chat(source: pb.MessageSource) -> str | None:

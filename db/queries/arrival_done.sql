@@ -1,0 +1,1 @@
+DELETE FROM arrivals WHERE tenant_id = %s AND id = %s

@@ -1,0 +1,1 @@
+SELECT wa_missed_v1(%(tenant)s, %(id)s, %(chat)s, %(sender)s)
