@@ -6,9 +6,9 @@
         cluster/            PostgreSQL's data directory; its own logs are in cluster/log
         start.log           what postgres says before its log files are open
 
-One process is the owner; others attach, and one of them becomes the owner when it is gone. postgres dies with its owner
-(PR_SET_PDEATHSIG, see postgres_child.py). The signal follows the *thread* that started postgres: start and supervise
-from the main thread of a process that never loads neonize.
+One process is the owner; others attach, and one of them becomes the owner when it is gone. postgres outlives an owner
+that was killed by the few seconds in which others, such as its session processes, still write down what they have (see
+postgres_child.py).
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ import math
 import os
 import signal
 import subprocess
-import threading
 import time
 from typing import IO, TYPE_CHECKING, NoReturn
 
@@ -40,6 +39,13 @@ log = logging.getLogger(__name__)
 _POLL = 0.2
 _START_WITHIN = 120.0
 _LEAVE_WITHIN = 20.0
+OUTLIVES = 12.0
+"""Seconds that postgres may live longer than an owner that was killed, while somebody is connected to it. Session
+processes end within ten."""
+
+PATIENCE = 4.0
+"""Seconds that the next owner leaves it of these. The drain of a busy session process takes three."""
+
 # Processes of a postmaster that was killed may live for another moment; postgres refuses to start beside them.
 _PASSING = ("pre-existing shared memory block", "lock file", "Address already in use")
 
@@ -73,6 +79,7 @@ class EmbeddedPostgres:
         self._settings = {**SETTINGS, **(settings or {})}
         self._lock: IO[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._pipe: tuple[int, int] | None = None  # from here to the guard: its end is told by our end
 
     @property
     def url(self) -> str | None:
@@ -122,6 +129,7 @@ class EmbeddedPostgres:
         if self._process is not None:
             _end(self._process)
             self._process = None
+        self._close_pipe()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -199,22 +207,21 @@ class EmbeddedPostgres:
             yield
 
     def _wait_for_predecessor(self) -> Iterator[None]:
-        """Our lock is held, so a postmaster on this cluster lost its owner: it is told to leave, and waited for."""
-        deadline, told = time.monotonic() + _LEAVE_WITHIN, False
+        """Our lock is held, so a postmaster on this cluster lost its owner. It leaves when nobody needs it any more;
+        after a moment it is told to, and waited for."""
+        begun, told = time.monotonic(), False
         while (found := self._cluster.predecessor()) is not None and found[1]:
-            if time.monotonic() > deadline:
+            if time.monotonic() > begun + _LEAVE_WITHIN:
                 raise CommandError(
                     f"a PostgreSQL (process {found[0]}) of an earlier run still uses {self._cluster.data}"
                 )
-            if not told:
+            if not told and time.monotonic() > begun + PATIENCE:
                 with contextlib.suppress(OSError):
                     os.kill(found[0], signal.SIGINT)
                 told = True
             yield
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("postgres would die with this thread: start it from the main thread")
         identity = Identity.for_cluster(self._cluster)
         environment = _environment()
         stale = self._cluster.predecessor()
@@ -225,15 +232,23 @@ class EmbeddedPostgres:
         arguments = ["-D", str(self._cluster.data)]
         for name, value in settings.items():
             arguments += ["-c", f"{name}={value}"]
+        self._close_pipe()
+        told, _ = self._pipe = os.pipe()
         with self._cluster.start_log.open("wb") as errors:
             return subprocess.Popen(  # noqa: S603 - our own command
-                child_command(identity, find_binaries() / "postgres", arguments),
+                child_command(identity, find_binaries() / "postgres", arguments, outlives=(told, OUTLIVES)),
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
                 cwd="/",
+                pass_fds=(told,),
             )
+
+    def _close_pipe(self) -> None:
+        for end in self._pipe or ():
+            os.close(end)
+        self._pipe = None
 
     def _runs(self) -> bool:
         return self._process is not None and self._process.poll() is None

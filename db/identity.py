@@ -56,9 +56,13 @@ class Identity:
             os.chown(path, int(uid), int(gid))
 
 
-def child_command(identity: Identity, program: Path, arguments: list[str]) -> list[str]:
-    """The command that runs `program` through the wrapper, as a child of this process."""
-    wrapper = [sys.executable, "-I", "-S", str(_CHILD), identity.how, str(os.getpid())]
+def child_command(
+    identity: Identity, program: Path, arguments: list[str], *, outlives: tuple[int, float] | None = None
+) -> list[str]:
+    """The command that runs `program` through the wrapper, as a child of this process. It dies with this process, or,
+    `outlives` = (a pipe's end to read, seconds), is shut down so much later than the pipe's other end is closed."""
+    how_long = "dies" if outlives is None else f"{outlives[0]}:{outlives[1]:g}"
+    wrapper = [sys.executable, "-I", "-S", str(_CHILD), identity.how, str(os.getpid()), how_long]
     return [*wrapper, str(program), *arguments]
 
 

@@ -22,8 +22,7 @@ T = TypeVar("T")
 
 @contextlib.contextmanager
 def postgres(settings: Settings, data: Path) -> Iterator[tuple[str, EmbeddedPostgres | None]]:
-    """(URL, the embedded server if it is that). To be entered in the main thread: the server dies with the thread
-    that starts it. Raises CommandError."""
+    """(URL, the embedded server if it is that). Raises CommandError."""
     if settings.database.url is not None:
         yield settings.database.url, None
         return

@@ -9,6 +9,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -36,15 +37,21 @@ _SESSIONS = 200
 _LAST_WORDS = 6.0
 """Seconds to end in order; the supervisor kills a little later."""
 
+_LOOK_EVERY = 0.5
+_ORPHAN_LIVES = 8.0
+"""Seconds for which a process lives at most whose gateway is gone, and nobody would kill it."""
+
 
 def session_process(parent: Annotated[int, typer.Argument(help="Process id of the gateway.")]) -> None:
     """Hold WhatsApp sessions for a gateway, which starts this by itself."""
     from core.cli.stopping import StopSignals
 
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
-    if os.getppid() != parent:
-        raise typer.Exit(1)
     with StopSignals.caught() as signals:
+        # A gateway that is killed leaves this process the time to end in order. The end of stdin tells it too.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+        if os.getppid() != parent:
+            raise typer.Exit(1)
+        threading.Thread(target=_end_with, args=(parent,), name="end with the gateway", daemon=True).start()
         status = 1
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
@@ -57,6 +64,18 @@ def session_process(parent: Annotated[int, typer.Argument(help="Process id of th
         # ever, which both would wait for.
         logging.shutdown()
         os._exit(status)
+
+
+def _end_with(gateway: int) -> None:
+    """Once the gateway is gone, end soon, in order or not."""
+    never = threading.Event()
+    while os.getppid() == gateway:
+        never.wait(_LOOK_EVERY)
+    # What is written to a pipe that nobody reads would end the library with SIGPIPE.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    never.wait(_ORPHAN_LIVES)
+    os._exit(1)
 
 
 async def _run(signals: StopSignals) -> None:

@@ -221,6 +221,46 @@ def test_postgres_dies_with_its_owner(gateway: Callable[[], Gateway], tmp_path: 
     eventually_now(lambda: not alive(pid))
 
 
+def test_who_is_connected_is_let_finish(gateway: Callable[[], Gateway], tmp_path: Path) -> None:
+    """After kill -9 of the gateway PostgreSQL serves whoever is still connected, new connections too; when the last one
+    has gone, it goes as well, though nobody takes over."""
+    first = gateway()
+    pid = postmaster(tmp_path)
+    busy = psycopg2.connect(first.url)
+    first.kill()
+    with busy, busy.cursor() as cursor:
+        cursor.execute("CREATE TABLE t AS SELECT 42 AS n FROM pg_sleep(1)")
+    assert ask(first.url, "SELECT n FROM t") == [42]
+    assert alive(pid)
+    busy.close()
+    eventually_now(lambda: not alive(pid))
+
+
+def test_the_next_owner_does_not_wait_for_ever(gateway: Callable[[], Gateway], tmp_path: Path) -> None:
+    """Somebody who stays connected costs the next start a moment: then the old server is told to leave."""
+    first = gateway()
+    pid = postmaster(tmp_path)
+    idle = psycopg2.connect(first.url)
+    first.kill()
+    second = gateway()
+    assert (second.role, alive(pid)) == ("owner", False)
+    assert answers(second.url)
+    idle.close()
+
+
+def test_nothing_is_left_behind(gateway: Callable[[], Gateway], tmp_path: Path) -> None:
+    """Stopped in order, neither PostgreSQL nor its guard stays."""
+
+    def theirs() -> list[str]:
+        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
+        return [line.decode() for line in lines if str(tmp_path).encode() in line and b"postgres" in line]
+
+    first = gateway()
+    assert any(str(WRAPPER) in line for line in theirs())
+    first.end()
+    eventually_now(lambda: theirs() == [])
+
+
 def test_a_second_gateway_attaches_and_takes_over(gateway: Callable[[], Gateway], tmp_path: Path) -> None:
     """Two gateways share one server; when its owner is killed the other becomes the owner and brings it back."""
     first, second = gateway(), gateway()
@@ -306,7 +346,7 @@ def test_root_without_user_namespaces_becomes_nobody(open_place: Path, monkeypat
 def test_a_way_that_is_closed_is_named(tmp_path: Path) -> None:
     """The wrapper says which folder or program it may not use, and ends with 77."""
     missing = tmp_path / "postgres"
-    command = [sys.executable, "-I", "-S", str(WRAPPER), "self", str(os.getpid()), str(missing)]
+    command = [sys.executable, "-I", "-S", str(WRAPPER), "self", str(os.getpid()), "dies", str(missing)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 77
     assert str(missing) in done.stderr
@@ -314,7 +354,7 @@ def test_a_way_that_is_closed_is_named(tmp_path: Path) -> None:
 
 def test_a_child_whose_parent_is_gone_does_not_start() -> None:
     """The wish to die with the parent comes too late when the parent died before: then nothing is run."""
-    command = [sys.executable, "-I", "-S", str(WRAPPER), "self", "1", "/bin/echo", "ran"]
+    command = [sys.executable, "-I", "-S", str(WRAPPER), "self", "1", "dies", "/bin/echo", "ran"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (77, "")
 
@@ -355,8 +395,8 @@ def test_a_lost_password_is_said(own_postgres: EmbeddedPostgres, tmp_path: Path)
         own_postgres.start()
 
 
-async def test_it_starts_from_the_main_thread_only(own_postgres: EmbeddedPostgres) -> None:
-    """PostgreSQL would die with any other thread: refused."""
+async def test_it_may_be_started_from_any_thread(own_postgres: EmbeddedPostgres) -> None:
+    """PostgreSQL goes with the process that started it, and not with the thread."""
     own_postgres.stop()
-    with pytest.raises(RuntimeError, match="main thread"):
-        await asyncio.to_thread(own_postgres.start)
+    await asyncio.to_thread(own_postgres.start)
+    assert answers(own_postgres.url)

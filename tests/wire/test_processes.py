@@ -78,7 +78,7 @@ async def test_a_process_that_dies_and_one_that_stands_still(town: Town) -> None
 
 
 async def test_two_gateways_on_one_database(town: Town) -> None:
-    """Each tenant is open once. When one gateway is killed its session processes die with it, the other takes over and
+    """Each tenant is open once. When one gateway is killed its session processes end after it, the other takes over and
     the queue goes on; killed too, the next start has everything again."""
     for tenant in ("shop", "cafe"):
         await town.add(tenant)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import psycopg2
 
+from db.embedded import EmbeddedPostgres
 from sandbox.control import serve_control
 from tests.service.gateway_process import Installation
 
@@ -38,7 +39,7 @@ class Town:
     sandbox: Sandbox
     control: str
     installation: Installation
-    database_url: str
+    database_url: str | None
     http: aiohttp.ClientSession
     keys: dict[str, str] = field(default_factory=dict)
     gateways: list[GatewayProcess] = field(default_factory=list)
@@ -113,9 +114,16 @@ class Town:
         await self.sandbox.scan(await self.qr(tenant), number, tenant)
         await self.until_state(tenant, "connected")
 
+    @property
+    def database(self) -> str:
+        """The URL of its database: that which it was given, or its embedded one's."""
+        url = self.database_url or EmbeddedPostgres(self.installation.data).url
+        assert url is not None
+        return url
+
     def query(self, statement: str, *parameters: Any) -> list[Any]:
         """The rows of a query, on a connection of its own."""
-        connection = psycopg2.connect(self.database_url)
+        connection = psycopg2.connect(self.database)
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
@@ -139,8 +147,9 @@ async def until(look: Callable[[], Any], good: Callable[[Any], bool], within: fl
 
 
 @contextlib.asynccontextmanager
-async def built(sandbox: Sandbox, home: Path, database_url: str) -> AsyncIterator[Town]:
-    """A town without a gateway yet; whatever was started in it ends with it."""
+async def built(sandbox: Sandbox, home: Path, database_url: str | None) -> AsyncIterator[Town]:
+    """A town without a gateway yet; without `database_url` its gateways run the embedded PostgreSQL. Whatever was
+    started in it ends with it."""
     async with serve_control(sandbox, 0) as control, aiohttp.ClientSession() as http:
         town = Town(sandbox, control, Installation(home, database_url), database_url, http)
         try:
