@@ -15,8 +15,9 @@ from core.errors import OpenFailed, SendFailed, StatementRejected, Unavailable
 from core.sessions.events import Turn, turn
 from core.sessions.logins import FORGOTTEN
 from core.sessions.standing import Standing, until_written
+from core.sessions.takeover import TakeOver
 from core.sessions.timelock import Timelock
-from core.transport.wire import Arriving, Connected, Quote
+from core.transport.wire import Arriving, Connected, Quote, Replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -58,6 +59,7 @@ class Session:
         self._lease, self._around, self._clock = lease, around, around.clock
         self._standing = Standing(lease.tenant, around.store, around.clock, process=around.process)
         self._timelock = Timelock(around.clock, around.timelock_pause)
+        self._take_over = TakeOver(around.clock, lease)
         self._client: Client | None = None
         self._over = self._closed = False
         self._failures = 0
@@ -88,7 +90,9 @@ class Session:
 
     def open(self, lease: Lease | None = None) -> None:
         """Connect as the tenant's own device, soon; Connected is an event. `lease`: as it was renewed."""
-        self._lease = lease or self._lease
+        if lease is not None:
+            self._lease = lease
+            self._take_over.note(lease)
         self._go_on(self._open)
 
     def suspend(self) -> None:
@@ -244,6 +248,11 @@ class Session:
     async def _on_news(self, client: Client, event: Event) -> None:
         if isinstance(event, Connected):
             await self._connected(client)
+        elif isinstance(event, Replaced) and (times := self._take_over.answer()) is not None:
+            self._failures = times  # the pause before the next opening grows with each
+            log.warning("%s was replaced after a take-over", self.tenant,
+                        extra={"action": "session.reclaimed", "tenant": self.tenant})  # fmt: skip
+            self._ends(Turn("disconnected", "its former holder connected once more; opening it again"))
         elif (now := turn(event)) is not None:
             log.warning("%s is %s: %s", self.tenant, now.state, now.reason,
                         extra={"action": f"session.{now.state}", "tenant": self.tenant})  # fmt: skip

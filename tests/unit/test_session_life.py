@@ -23,6 +23,7 @@ from core.transport.wire import (
     Identity,
     LoggedOut,
     LoginRefused,
+    Replaced,
     TemporaryBan,
 )
 
@@ -238,6 +239,44 @@ async def test_a_login_that_is_refused_again_and_again_is_tried_more_and_more_ra
             await world.clients[-1].tell(LoginRefused(503))
             await until(lambda n=number: len(world.clients) == n and len(world.openings) == 2 * n)
         assert world.clock.slept == [2.0, 5.0, 15.0, 60.0]
+
+
+async def test_who_took_a_session_over_comes_back_when_it_is_replaced(world: World) -> None:
+    """Three times in ten minutes, after growing pauses: its former holder may have been about to connect. The fourth
+    time, and for who did not take it from anybody, it rests."""
+    session = Session(Lease("shop", 2, JID, sandbox=False, taken_over=True), cast("Surroundings", world))
+    session.open()
+    for times in range(1, 5):
+        await until(lambda n=times: len(world.openings) == 2 * n)
+        await world.clients[-1].tell(Connected())
+        assert session.status.state == "connected"
+        await world.clients[-1].tell(Replaced())
+        assert not session.ready
+    await until(lambda: world.rested == 1)
+    assert session.status.state == "replaced"
+    assert (len(world.clients), world.clock.slept) == (4, [2.0, 5.0, 15.0])
+
+
+@pytest.mark.parametrize(("taken_over", "seconds"), [(False, 0), (True, 600)])
+async def test_who_is_replaced_otherwise_rests(world: World, taken_over: bool, seconds: float) -> None:
+    """Nobody was there before, or it is long ago: somebody else uses the login, and would be thrown out for ever."""
+    session = Session(Lease("shop", 2, JID, sandbox=False, taken_over=taken_over), cast("Surroundings", world))
+    session.open()
+    await until(lambda: world.openings == [False, True])
+    await world.clients[-1].tell(Connected())
+    world.clock.at += seconds
+    await world.clients[-1].tell(Replaced())
+    await until(lambda: world.rested == 1)
+    assert session.status.state == "replaced"
+
+
+async def test_a_lease_that_is_another_s_by_now_is_told(world: World) -> None:
+    """The library was refused by the fence: the message has not left, and the session is let go."""
+    async with world.connected() as (session, client):
+        client.answers = [SendFailed("lease_lost", retry=True)]
+        with pytest.raises(SendFailed):
+            await session.send(MESSAGE)
+        assert world.lost_leases == 1
 
 
 async def test_the_row_tells_what_holds_last(world: World) -> None:

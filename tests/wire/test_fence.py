@@ -25,7 +25,7 @@ SHOP, BUDI = "628111111111", "628222222222"
 async def test_a_process_that_was_stopped_before_a_send_and_wakes_after_a_take_over(town: Town) -> None:
     """It has claimed a message and is about to hand it over when it is stopped; another gateway takes the session over;
     its own line to WhatsApp still works when it wakes. The message arrives once, from the new owner, and the sleeper's
-    attempt is known not to have left."""
+    attempt is known not to have left. The new owner stays the owner when it is replaced soon after."""
     armed = town.installation.home / "armed"
     armed.mkdir()
     town.installation = replace(town.installation, environment={"GAPURA_FAILPOINT": f"armed:{armed}"})
@@ -53,6 +53,12 @@ async def test_a_process_that_was_stopped_before_a_send_and_wakes_after_a_take_o
     await town.send("shop", BUDI, "after", wait=20)
     assert [message.text for message in budi.received] == ["before", "once", "after"]
     assert "stands in line again" in first.stderr
+
+    # The new holder comes back when it is replaced: it may have been the old one.
+    await town.sandbox.replace(SHOP, device)
+    await until(lambda: second.stderr, lambda log: "session.reclaimed" in log)
+    await town.until_state("shop", "connected")
+    await town.send("shop", BUDI, "still here", wait=20)
     assert town.query("SELECT DISTINCT fence FROM messages WHERE content = 'once'") == [(fence + 1,)]
 
 
