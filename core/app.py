@@ -26,7 +26,9 @@ from core.model import StatusChange
 from core.paths.admission import Admission
 from core.paths.batcher import Batcher
 from core.paths.bell import Bell
+from core.paths.callbacks import Callbacks
 from core.paths.events import Feed
+from core.paths.forgetting import Forgetting
 from core.paths.housekeeping import Housekeeping
 from core.paths.outbound import Outbound
 from core.paths.receiver import Receiver
@@ -40,6 +42,7 @@ from core.sessions.supervisor import Supervisor
 from core.tenants import Tenants
 from core.transport.dry_run import DryRun
 from core.web import Runner, make_app, spare_the_collector
+from db.callback_store import CallbackStore
 from db.database import Database
 from db.event_store import EventStore
 from db.listen import Listener
@@ -105,7 +108,11 @@ class Gateway:
         )
         self.outbound = Outbound(self.store, self.clock, self.statuses, self.batcher.forget_answers)
         self.bell = Bell(self.store, channels.OUTBOX)
-        self.events = Feed(EventStore(database), self.clock)
+        events, self.callback_store = EventStore(database), CallbackStore(database)
+        self.events = Feed(events, self.clock)
+        self.callbacks = Callbacks(
+            self.callback_store, events, settings, self.tenants, self.clock, process=self.process
+        )
         self.sender = Sender(
             self.store,
             self.clock,
@@ -116,13 +123,11 @@ class Gateway:
         )
         self.supervisor = self._supervisor(loopback)
         self.receiver = Receiver(self.store, self.clock, self.tenants, self.admission, process=self.process)
+        forgetting = Forgetting(
+            self.store, events, self.callback_store, settings.keep_daily_limits, settings.keep_events
+        )
         self.housekeeping = Housekeeping(
-            self.store,
-            SessionStore(database),
-            self.clock,
-            self.statuses,
-            self.batcher,
-            keep_daily_limits=settings.keep_daily_limits,
+            self.store, SessionStore(database), self.clock, self.statuses, self.batcher, forgetting=forgetting
         )
         self.hearing = Hearing(
             Hearers(
@@ -195,6 +200,7 @@ class Gateway:
             outbound=self.outbound,
             clock=self.clock,
             events=self.events,
+            callbacks=self.callback_store,
             sessions=self.sessions,
             session_of=self.session_of,
             ready=self._unready,
@@ -244,7 +250,10 @@ class Gateway:
         await self.housekeeping.start()
         await bind_logins(LoginStore(self.database))
         await self.tenants.service_hooks.notify("startup")
-        for work in (self.sender.run, self.receiver.run, self.housekeeping.run, self.supervisor.run):
+        await self.callbacks.start()
+        for work in (
+            self.sender.run, self.receiver.run, self.housekeeping.run, self.supervisor.run, self.callbacks.run
+        ):  # fmt: skip
             tasks.append(group.create_task(work(), name=work.__qualname__))
 
     async def _listen_http(self, host: str, port: int) -> web.AppRunner:
@@ -265,7 +274,7 @@ class Gateway:
                 for path in (self.batcher, self.bell, self.sender):
                     await path.close()
                 await self.supervisor.close(_SESSIONS_SHUTDOWN)
-                for last in (self.receiver, self.statuses):
+                for last in (self.receiver, self.statuses, self.callbacks):
                     await last.close()
                 if self._serving:
                     await self.tenants.service_hooks.notify("shutdown")
@@ -285,6 +294,7 @@ class Gateway:
 
     def _happened(self, tenant: str) -> None:
         self.events.heard(tenant)
+        self.callbacks.heard(tenant)
 
     def _admitted(self, message: Outgoing) -> None:
         if not self._serving:

@@ -42,6 +42,8 @@ NAMES = (
     "incoming_received",
     "incoming_written",
     "replied",
+    "callback_posting",
+    "callback_answered",
     "released",
 )
 """docs/reliability.md says what lies before and behind each."""

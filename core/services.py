@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from core.settings import Settings
     from core.tenants import Tenants
     from core.transport.base import SessionStatus
+    from db.callback_store import CallbackStore
     from db.opt_out_store import OptOutStore
     from db.store import Store
 
@@ -34,6 +35,7 @@ class Services:
     outbound: Outbound
     clock: Clock
     events: Feed
+    callbacks: CallbackStore
     sessions: RemoteSessions
     session_of: Callable[[str], SessionStatus]
     ready: Callable[[], Awaitable[list[str]]]

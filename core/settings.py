@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 import msgspec
 import phonenumbers
 
+from core.callback_settings import CallbackSettings, Endpoint, check_names
 from core.errors import ConfigError
 from core.hooks.options import Checked, convert
 from core.yaml_files import read_yaml
@@ -107,6 +108,7 @@ class TenantSettings:
     api: Literal["v1", "legacy"] = "v1"
     replies: Literal["exempt", "count"] = "exempt"
     on_unknown: Literal["hold", "resend"] = "hold"
+    callbacks: Annotated[tuple[Endpoint, ...], Checked(check_names)] = ()
     plugins: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: {name: {} for name in DEFAULT_PLUGINS})
 
     @property
@@ -118,17 +120,25 @@ class TenantSettings:
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The whole configuration. `files`: tenant id -> its file, and SERVICE_FILE, which no tenant is called;
-    `keep_daily_limits`: days for which the counters of a past day are kept."""
+    `keep_daily_limits`: days for which the counters of a past day are kept, `keep_events`: those of events and of
+    what became of callbacks."""
 
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
     keys: KeySettings = KeySettings()
     sessions: SessionSettings = SessionSettings()
+    callbacks: CallbackSettings = field(default_factory=CallbackSettings)
     keep_daily_limits: int = 7
+    keep_events: int = 30
     plugins_dir: Path | None = None
     defaults: TenantSettings = field(default_factory=TenantSettings)
     tenants: Mapping[str, TenantSettings] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def has_callbacks(self) -> bool:
+        """Whether anybody is to be told of events."""
+        return any(settings.callbacks for settings in (self.defaults, *self.tenants.values()))
 
     def tenant(self, tenant: str) -> TenantSettings:
         """The tenant's settings; the defaults when it has no file."""
@@ -147,7 +157,9 @@ class _ServiceFile:
     database: DatabaseSettings = DatabaseSettings()
     keys: KeySettings = KeySettings()
     sessions: SessionSettings = SessionSettings()
+    callbacks: CallbackSettings = field(default_factory=CallbackSettings)
     keep_daily_limits: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 7
+    keep_events: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
     plugins_dir: str | None = None
     defaults: TenantSettings = field(default_factory=TenantSettings)
 
@@ -167,7 +179,9 @@ def load_settings(config_dir: Path, environ: Mapping[str, str] = os.environ) -> 
         database=_database(service.database, environ),
         keys=service.keys,
         sessions=service.sessions,
+        callbacks=service.callbacks,
         keep_daily_limits=service.keep_daily_limits,
+        keep_events=service.keep_events,
         plugins_dir=(config_dir / service.plugins_dir).resolve() if service.plugins_dir else None,
         defaults=service.defaults,
         tenants={name: _read_tenant(file, service.defaults, environ) for name, file in tenant_files.items()},

@@ -62,6 +62,10 @@ class Tenants:
                 self._trusted = True
                 return
 
+    def known(self) -> set[str]:
+        """Every tenant that has a key, as this process last read them."""
+        return {caller.tenant for caller in self._callers.values()}
+
     def distrust(self) -> None:
         """Keys have changed: ask the table until the next `load` is done."""
         self._trusted = False

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 EVERYTHING = ("*",)
 
 
+def patterns(types: Collection[str]) -> list[str]:
+    """As LIKE wants them."""
+    return [kind.replace("_", r"\_").replace("*", "%") for kind in types]
+
+
 class EventStore:
     """Typed calls; stateless but for its database."""
 
@@ -24,8 +29,7 @@ class EventStore:
     async def after(self, tenant: str, seq: int, most: int, types: Collection[str] = EVERYTHING) -> EventPage:
         """The tenant's next `most` events of these types (`message.*`, `session.connected`, `*`) after number `seq`.
         A page without events still tells how far it has looked."""
-        patterns = [kind.replace("_", r"\_").replace("*", "%") for kind in types]
-        parameters = {"tenant": tenant, "after": seq, "types": patterns, "most": most}
+        parameters = {"tenant": tenant, "after": seq, "types": patterns(types), "most": most}
         (last, *_, span), *rows = await self._db.fetch(load("events_after"), parameters, idempotent=True)
         events = tuple(Event(*row) for row in rows)
         passed = events[-1].seq if len(events) == most else max(last, seq)

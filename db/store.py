@@ -174,8 +174,8 @@ class Store:
         return bool(await self._db.fetch(load("tenant_rotate"), (stored_key, tenant)))
 
     async def remove_tenant(self, tenant: str) -> bool:
-        """Delete key, whitelist and login, and cancel what is queued; messages stay. False when there is no such
-        tenant."""
+        """Delete key, whitelist, login and events, and cancel what is queued; messages stay. False when there is no
+        such tenant."""
         async with self._db.transaction(statement_timeout=0) as tx:
             found = await tx.fetch(load("tenant_remove"), {"tenant": tenant})
             if found:
@@ -183,6 +183,7 @@ class Store:
         if found:
             # By itself: whatsmeow's tables and the mirror are locked in this order by whoever has the device open.
             await self._db.fetch(load("tenant_forget_session"), {"tenant": tenant}, idempotent=True)
+            await self._db.execute(load("tenant_forget_events"), {"tenant": tenant}, idempotent=True)
         return bool(found)
 
     # The whitelist

@@ -19,12 +19,36 @@ if TYPE_CHECKING:
 
     Rule = Callable[[PurePosixPath, ast.Module], Iterator[tuple[int, str]]]
 
-VALUES = ("clock", "decisions", "errors", "event_rows", "jid", "model", "outbox", "session_rows", "whatsmeow_rows")
+VALUES = (
+    "callback_rows",
+    "clock",
+    "decisions",
+    "errors",
+    "event_rows",
+    "jid",
+    "model",
+    "outbox",
+    "session_rows",
+    "whatsmeow_rows",
+)
 """The rooms of core that hold values and nothing else; db, which is handed them, may import them."""
 
 FLOORS = {
-    **dict.fromkeys((*VALUES, "baileys", "channels", "event_types", "failpoints", "windows", "yaml_files"), 0),
-    **dict.fromkeys(("hooks", "settings"), 1),
+    **dict.fromkeys(
+        (
+            *VALUES,
+            "baileys",
+            "channels",
+            "event_types",
+            "failpoints",
+            "outbound_addresses",
+            "version",
+            "windows",
+            "yaml_files",
+        ),
+        0,
+    ),
+    **dict.fromkeys(("callback_settings", "hooks", "settings"), 1),
     **dict.fromkeys(("tenants", "transport"), 2),
     **dict.fromkeys(("paths", "sessions", "capabilities", "services"), 3),
     **dict.fromkeys(("hearing", "web"), 4),

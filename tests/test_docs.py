@@ -13,6 +13,7 @@ from typing import Any, get_args
 import pytest
 
 from core import Deny, Exempt, Listed, Quota
+from core.callback_settings import CallbackSettings
 from core.hooks.discovery import GROUP
 from core.hooks.inspection import HOOKS, hook_arguments
 from core.hooks.options import option_types
@@ -258,12 +259,13 @@ def default_of(field: dataclasses.Field[Any]) -> Any:
 def test_every_key_of_the_service_has_its_row() -> None:
     """With its default; and no row speaks of a key that is not there."""
     found = rows("service.yaml")
-    expected = {"plugins_dir": "none", "keep_daily_limits": "`7`", "defaults": "see below"}
+    expected = {"plugins_dir": "none", "keep_daily_limits": "`7`", "keep_events": "`30`", "defaults": "see below"}
     sections = {
         "server": ServerSettings,
         "database": DatabaseSettings,
         "keys": KeySettings,
         "sessions": SessionSettings,
+        "callbacks": CallbackSettings,
     }
     for section, cls in sections.items():
         expected |= {f"{section}.{field.name}": shown(default_of(field)) for field in dataclasses.fields(cls)}

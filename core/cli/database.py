@@ -15,6 +15,9 @@ from core.cli.tenant import AsJson  # noqa: TC001 - typer reads the annotations
 from core.errors import CommandError
 
 if TYPE_CHECKING:
+    from core.paths.forgetting import Forgotten
+    from core.settings import Settings
+    from db.database import Database
     from db.embedded import EmbeddedPostgres
 
 commands = typer.Typer(no_args_is_help=True, help="The PostgreSQL database.")
@@ -49,16 +52,31 @@ async def _migrate(url: str, embedded: EmbeddedPostgres | None) -> list[str]:
 
 @commands.command()
 def cleanup(context: typer.Context, as_json: AsJson = False) -> None:
-    """Delete counters of past days (`keep_daily_limits`) and old idempotency keys. `serve` does so every hour."""
-    from core.cli.opened import with_store
+    """Delete counters of past days (`keep_daily_limits`), events and callbacks (`keep_events`) and idempotency keys.
+
+    `serve` does so every hour.
+    """
+    from core.cli.opened import with_database
 
     invocation = invocation_of(context)
-    keep = invocation.settings().keep_daily_limits
-    deleted = with_store(invocation, lambda store: store.forget(keep))
+    settings = invocation.settings()
+    gone = with_database(invocation, lambda database: _forget(database, settings))
+    keeps = {"keep_daily_limits": settings.keep_daily_limits, "keep_events": settings.keep_events}
     if as_json:
-        say_json({"daily_limits": deleted, "keep_daily_limits": keep})
+        say_json({"daily_limits": gone.daily_limits, "events": gone.events, "callbacks": gone.callbacks, **keeps})
     else:
-        say(f"deleted {deleted} counters of days more than {keep} days ago")
+        say(f"deleted {gone.daily_limits} counters of days more than {settings.keep_daily_limits} days ago")
+        say(f"deleted {gone.events} events and {gone.callbacks} callbacks of more than {settings.keep_events} days ago")
+
+
+async def _forget(database: Database, settings: Settings) -> Forgotten:
+    from core.paths.forgetting import Forgetting
+    from db.callback_store import CallbackStore
+    from db.event_store import EventStore
+    from db.store import Store
+
+    keeps = settings.keep_daily_limits, settings.keep_events
+    return await Forgetting(Store(database), EventStore(database), CallbackStore(database), *keeps).run()
 
 
 @commands.command()

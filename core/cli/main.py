@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.cli import (
+    callbacks,
     database,
     demo,
     exporting,
@@ -76,6 +77,7 @@ app.command()(send.send)
 app.command()(send.inject)
 app.add_typer(database.commands, name="db")
 app.add_typer(logins.commands, name="session")
+app.add_typer(callbacks.commands, name="callbacks")
 app.add_typer(importing.commands, name="import")
 app.add_typer(exporting.commands, name="export")
 app.command()(plugins.check)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from core.model import StatusChange
     from core.paths.batcher import Batcher
+    from core.paths.forgetting import Forgetting
     from core.paths.statuses import Statuses
     from db.session_store import SessionStore
     from db.store import Store
@@ -29,7 +30,7 @@ LOST_EVERY = 5
 """Rounds between two looks for incoming messages that nobody will write down any more."""
 
 FORGET_EVERY = 3600
-"""Rounds between two deletions of old idempotency keys and counters."""
+"""Rounds between two deletions of what is old."""
 
 GRACE = 10.0
 """Seconds for which a message may be in flight before its process is asked for. A process that lost its connections
@@ -47,12 +48,11 @@ class Housekeeping:
         statuses: Statuses,
         batcher: Batcher,
         *,
-        keep_daily_limits: int,
+        forgetting: Forgetting,
     ) -> None:
-        """`keep_daily_limits`: days for which the counters of a past day are kept."""
         self._store, self._sessions, self._clock = store, sessions, clock
         self._statuses, self._batcher = statuses, batcher
-        self._keep_daily_limits = keep_daily_limits
+        self._forgetting = forgetting
 
     async def start(self) -> None:
         """What was in flight when its gateway died is named before anything new is sent. Raises Unavailable."""
@@ -81,7 +81,7 @@ class Housekeeping:
             log.warning("housekeeping waits: %s", error, extra={"action": "housekeeping.database_away"})
 
     async def _forget(self) -> list[StatusChange]:
-        await self._store.forget(self._keep_daily_limits)
+        await self._forgetting.run()
         return []
 
     async def _name_lost(self) -> list[StatusChange]:

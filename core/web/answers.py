@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from core.callback_rows import Delivery, EndpointState
+    from core.callback_settings import Endpoint
     from core.event_rows import EventPage
     from core.model import OptOut
     from core.outbox import StoredMessage, Usage
@@ -176,3 +178,43 @@ def events(page: EventPage) -> dict[str, Any]:
     """Events in order; `next` is after which to go on."""
     told = [{"seq": event.seq, "type": event.type, "at": event.at, "data": event.data} for event in page.events]
     return {"events": told, "next": page.next}
+
+
+def delivery(one: Delivery) -> dict[str, Any]:
+    """One event on its way to one endpoint."""
+    return {
+        "id": one.id,
+        "endpoint": one.endpoint,
+        "seq": one.seq,
+        "type": one.type,
+        "at": one.at,
+        "status": one.status,
+        "tries": one.tries,
+        "next_at": one.next_at,
+        "last_try_at": one.last_try_at,
+        "last_status": one.last_status,
+        "last_error": one.last_error,
+    }
+
+
+def endpoint(one: Endpoint, state: EndpointState | None) -> dict[str, Any]:
+    """How an endpoint fares, and of its URL no more than the host."""
+    return {
+        "name": one.name,
+        "origin": one.origin,
+        "events": one.events,
+        "signed": one.secret is not None,
+        "pending": state.pending if state else 0,
+        "dead": state.dead if state else 0,
+        "failures": state.failures if state else 0,
+        "rests_until": state.rests_until if state else None,
+    }
+
+
+def callbacks(endpoints: Sequence[dict[str, Any]], page: Sequence[Delivery], *, has_more: bool) -> dict[str, Any]:
+    """A page of deliveries; `next` goes on behind it."""
+    return {
+        "endpoints": endpoints,
+        "deliveries": [delivery(one) for one in page],
+        "next": page[-1].id if has_more else None,
+    }

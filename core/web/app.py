@@ -8,6 +8,7 @@ from aiohttp import web
 
 from core.paths.quota import Quotas
 from core.web.bodies import LARGEST
+from core.web.callbacks import CallbackRoutes
 from core.web.events import Events
 from core.web.gate import Gate, Rule, accept_expectation
 from core.web.health import Health
@@ -45,13 +46,15 @@ def _routes(services: Services, sending: Sending, events: Events) -> list[Route]
     messages, whitelist, health = Messages(services), Whitelist(services), Health(services)
     quotas = RecipientQuotas(Quotas(services.store, services.tenants, services.clock))
     send, read, manage, public = Rule("send"), Rule("read"), Rule("manage"), Rule(None)
-    session = SessionState(services)
+    session, callbacks = SessionState(services), CallbackRoutes(services)
     return [
         # The admission statement checks the key again, so that the hot path needs no question of its own.
         ("POST", "/api/send-message", sending.post, Rule("send", asks_table=False)),
         ("GET", "/api/messages/{id}", messages.get, read),
         ("DELETE", "/api/messages/{id}", messages.delete, send),
         ("GET", "/api/events", events.get, read),
+        ("GET", "/api/callbacks", callbacks.get, read),
+        ("POST", "/api/callbacks/{id}/redeliver", callbacks.redeliver, manage),
         ("GET", "/api/status", session.get, read),
         ("POST", "/api/logout", session.logout, manage),
         ("POST", "/api/reconnect", session.reconnect, manage),

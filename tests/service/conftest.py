@@ -14,6 +14,7 @@ import pytest
 from multidict import CIMultiDict
 
 from core.app import Gateway
+from core.callback_settings import CallbackSettings, Endpoint
 from core.hooks.registry import Plugins
 from core.settings import ServerSettings, Settings, TenantSettings
 from core.tenants import key_digest, new_key
@@ -112,14 +113,21 @@ class House:
 
 
 def settings_of(plugins_dir: Path | None = None, public_url: str | None = None, **tenants: dict[str, Any]) -> Settings:
-    """Settings of a gateway that sends dryly. A tenant not named has no delay and the limit 3."""
+    """Settings of a gateway that sends dryly, and callbacks also to loopback. A tenant not named has no delay and the
+    limit 3."""
     defaults = {"transport": "dry_run", "plugins": UNPACED}
     return Settings(
         server=ServerSettings(public_url=public_url),
+        callbacks=CallbackSettings(allow=("127.0.0.1/32",)),
         plugins_dir=plugins_dir,
         defaults=TenantSettings(**defaults),
-        tenants={name: TenantSettings(**{**defaults, **own}) for name, own in tenants.items()},
+        tenants={name: _tenant({**defaults, **own}) for name, own in tenants.items()},
     )
+
+
+def _tenant(keys: dict[str, Any]) -> TenantSettings:
+    callbacks = tuple(Endpoint(**endpoint) for endpoint in keys.pop("callbacks", ()))
+    return TenantSettings(**keys, callbacks=callbacks)
 
 
 async def nothing_is_supervised() -> NoReturn:

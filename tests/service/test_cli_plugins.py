@@ -264,5 +264,13 @@ def test_cleanup_deletes_the_counters_of_long_past_days(tmp_path: Path, empty_da
             " SELECT 'shop', '628', current_date - n, 1 FROM generate_series(0, 5) n"
         )
     connection.close()
-    assert cli("db", "cleanup", "--json").answer == {"daily_limits": 3, "keep_daily_limits": 2}
-    assert cli("db", "cleanup").out == "deleted 0 counters of days more than 2 days ago\n"
+    assert cli("db", "cleanup", "--json").answer == {
+        "daily_limits": 3,
+        "events": 0,
+        "callbacks": 0,
+        "keep_daily_limits": 2,
+        "keep_events": 30,
+    }
+    assert cli("db", "cleanup").out == (
+        "deleted 0 counters of days more than 2 days ago\ndeleted 0 events and 0 callbacks of more than 30 days ago\n"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 from tests.plugin_kit import incoming
 from tests.service.conftest import ALPHA, BETA, NUMBER, SLOW
 from tests.service.fake_sessions import fake_sessions
+from tests.service.receiver import Receiver, always
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from tests.service.conftest import House
 
@@ -44,10 +46,21 @@ async def pairing_answers(house: House) -> dict[str, Any]:
         }
 
 
+async def failed_callback(house: House) -> dict[str, Any]:
+    """The answer about an event that could not be delivered at once."""
+    async with asyncio.timeout(60):
+        while True:
+            told: dict[str, Any] = (await house.call("GET", "/api/callbacks?status=pending&limit=1")).body
+            if told["deliveries"] and told["deliveries"][0]["last_status"]:
+                return told
+            await asyncio.sleep(0.01)
+
+
 async def answers(house: House) -> dict[str, Any]:
     """What the gateway really says, by the names of the examples."""
     sent = await house.send("0812-3456-789", client_ref="order-7-paid")
     story = await house.until(sent, "sent")
+    callbacks = await failed_callback(house)
     quota = await house.call("GET", f"/api/quota/{NUMBER}")
     for _ in range(2):
         await house.send()
@@ -59,6 +72,7 @@ async def answers(house: House) -> dict[str, Any]:
         "dry-run": (await house.send(params={"dry_run": "1"})).body,
         "message": story.body,
         "events": (await house.call("GET", "/api/events", params={"after": 1, "limit": 1})).body,
+        "callbacks": callbacks,
         "status": (await house.call("GET", "/api/status")).body,
         "whitelist": (await house.call("GET", "/api/whitelist")).body,
         "listed": listed.body,
@@ -79,9 +93,15 @@ def shape(value: Any) -> Any:
 
 
 @pytest.fixture
-async def told(open_house: Callable[..., Awaitable[House]]) -> dict[str, Any]:
-    """The answers of a gateway with the four built-in plugins."""
-    return await answers(await open_house(alpha={"plugins": SLOW}, beta={"transport": "whatsapp"}))
+async def told(open_house: Callable[..., Awaitable[House]]) -> AsyncIterator[dict[str, Any]]:
+    """The answers of a gateway with the four built-in plugins, to whose callbacks somebody answers 500."""
+    receiver = Receiver(answer=always(500, text="out of order"))
+    await receiver.start()
+    callbacks = [receiver.endpoint(events=("message.sent",))]
+    yield await answers(
+        await open_house(alpha={"plugins": SLOW, "callbacks": callbacks}, beta={"transport": "whatsapp"})
+    )
+    await receiver.stop()
 
 
 async def test_examples(told: dict[str, Any]) -> None:

@@ -69,6 +69,22 @@ async def get_events(house: House) -> None:
     assert (await house.call("GET", "/api/events?after=1")).status == 410
 
 
+async def callbacks(house: House) -> None:
+    """Another tenant's deliveries are not listed, and cannot be sent again; that they exist is not told."""
+    await queued(house, BETA)
+    async with asyncio.timeout(60):
+        while not (await house.call("GET", "/api/callbacks", key=BETA)).body["deliveries"]:
+            await asyncio.sleep(0.01)
+    [theirs, *_] = (await house.call("GET", "/api/callbacks", key=BETA)).body["deliveries"]
+    mine = await house.call("GET", "/api/callbacks")
+    assert mine.body == {"endpoints": [], "deliveries": [], "next": None}
+    page = await house.call("GET", f"/api/callbacks?after={theirs['id']}")
+    assert page.body == mine.body
+    answer = await house.call("POST", f"/api/callbacks/{theirs['id']}/redeliver")
+    nobodys = await house.call("POST", "/api/callbacks/01970000-0000-4000-8000-000000000000/redeliver")
+    assert (answer.status, answer.body["code"], answer.raw) == (404, "delivery_not_found", nobodys.raw)
+
+
 async def get_status(house: House) -> None:
     """Everybody is told of the own session; no parameter names another's."""
     mine = await house.call("GET", "/api/status?tenant=beta&instanceName=beta")
@@ -168,6 +184,8 @@ CROSSINGS: dict[tuple[str, str], Callable[[House], Awaitable[None]]] = {
     ("GET", "/api/messages/{id}"): get_message,
     ("DELETE", "/api/messages/{id}"): delete_message,
     ("GET", "/api/events"): get_events,
+    ("GET", "/api/callbacks"): callbacks,
+    ("POST", "/api/callbacks/{id}/redeliver"): callbacks,
     ("GET", "/api/status"): get_status,
     ("POST", "/api/logout"): ends,
     ("POST", "/api/reconnect"): ends,
@@ -192,7 +210,8 @@ async def test_tenants_are_apart(open_house: Callable[..., Awaitable[House]], ro
     """Whatever alpha does on this route, beta's things are neither seen nor changed. (The function in CROSSINGS tells
     more.)"""
     plugins = {**SLOW, "opt_out": {}}
-    beta = {"plugins": plugins, "transport": "whatsapp"}
+    hook = {"url": "http://127.0.0.1:9/", "unsigned": True}
+    beta = {"plugins": plugins, "transport": "whatsapp", "callbacks": [hook]}
     house = await open_house(alpha={"plugins": plugins}, beta=beta, gamma=beta)
     await house.add_tenant(GAMMA)
     await CROSSINGS[route](house)

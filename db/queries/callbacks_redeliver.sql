@@ -1,0 +1,1 @@
+SELECT redeliver_callbacks_v1(%s::uuid[])
