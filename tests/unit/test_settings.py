@@ -114,7 +114,10 @@ def test_plugins_dir_is_relative_to_service_yaml(config: Path) -> None:
             "server: {prot: 1}",
             "service.yaml: $.server.prot: unknown key 'prot'; did you mean 'port'? Valid: host, port",
         ),
-        ("sever: {}", "service.yaml: $.sever: unknown key 'sever'; did you mean 'server'? Valid: callbacks, database, "),
+        (
+            "sever: {}",
+            "service.yaml: $.sever: unknown key 'sever'; did you mean 'server'? Valid: callbacks, database, ",
+        ),
         ("server: {port: 70000}", "service.yaml: $.server.port: expected `int` <= 65535"),
         ("server: {port: '1'}", "service.yaml: $.server.port: expected `int`, got `str`"),
         ("server: {host: ' '}", "service.yaml: $.server.host: expected an address or a host name"),
