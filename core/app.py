@@ -22,7 +22,6 @@ from core.clock import Clock
 from core.hearing import Hearers, Hearing
 from core.hooks.gateway import Gateway as PluginGateway
 from core.hooks.watchdog import Watchdog
-from core.model import StatusChange
 from core.paths.admission import Admission
 from core.paths.batcher import Batcher
 from core.paths.bell import Bell
@@ -34,6 +33,7 @@ from core.paths.outbound import Outbound
 from core.paths.receiver import Receiver
 from core.paths.sender import Sender
 from core.paths.statuses import Statuses
+from core.paths.telling import Telling
 from core.services import Services
 from core.sessions.child import starter
 from core.sessions.logins import bind_logins
@@ -49,6 +49,7 @@ from db.listen import Listener
 from db.login_store import LoginStore
 from db.migrate import migrate
 from db.opt_out_store import OptOutStore
+from db.reader_store import ReaderStore
 from db.session_store import SessionStore
 from db.store import Store
 
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from core.hooks.registry import Plugins
-    from core.model import Outgoing, Principal
+    from core.model import Outgoing, Principal, StatusChange
     from core.sessions.loopback import Loopback
     from core.settings import Settings
     from core.transport.base import SessionStatus, Transport
@@ -96,7 +97,9 @@ class Gateway:
         self.tenants = Tenants(
             self.store, settings, plugins, self._for_plugin, self.clock, hears=lambda: self.listener.connected
         )
-        self.statuses = Statuses(self.tenants)
+        readers, events = ReaderStore(database, "plugins"), EventStore(database)
+        self.statuses = Statuses(readers)
+        self.telling = Telling(readers, events, self.tenants, self.clock, process=self.process)
         self.batcher = Batcher(self.store, self.clock)
         self.admission = Admission(
             self.store,
@@ -108,7 +111,7 @@ class Gateway:
         )
         self.outbound = Outbound(self.store, self.clock, self.statuses, self.batcher.forget_answers)
         self.bell = Bell(self.store, channels.OUTBOX)
-        events, self.callback_store = EventStore(database), CallbackStore(database)
+        self.callback_store = CallbackStore(database)
         self.events = Feed(events, self.clock)
         self.callbacks = Callbacks(
             self.callback_store, events, settings, self.tenants, self.clock, process=self.process
@@ -138,9 +141,7 @@ class Gateway:
                 receiver=self.receiver,
                 sessions=self.sessions,
                 supervisor=self.supervisor,
-                statuses=self.statuses,
                 happened=self._happened,
-                process=self.process,
             )
         )
         self.listener = Listener(
@@ -252,7 +253,8 @@ class Gateway:
         await self.tenants.service_hooks.notify("startup")
         await self.callbacks.start()
         for work in (
-            self.sender.run, self.receiver.run, self.housekeeping.run, self.supervisor.run, self.callbacks.run
+            self.sender.run, self.receiver.run, self.housekeeping.run, self.telling.run, self.supervisor.run,
+            self.callbacks.run,
         ):  # fmt: skip
             tasks.append(group.create_task(work(), name=work.__qualname__))
 
@@ -274,7 +276,7 @@ class Gateway:
                 for path in (self.batcher, self.bell, self.sender):
                     await path.close()
                 await self.supervisor.close(_SESSIONS_SHUTDOWN)
-                for last in (self.receiver, self.statuses, self.callbacks):
+                for last in (self.receiver, self.telling, self.callbacks):
                     await last.close()
                 if self._serving:
                     await self.tenants.service_hooks.notify("shutdown")
@@ -295,6 +297,8 @@ class Gateway:
     def _happened(self, tenant: str) -> None:
         self.events.heard(tenant)
         self.callbacks.heard(tenant)
+        self.statuses.heard(tenant)
+        self.telling.heard(tenant)
 
     def _admitted(self, message: Outgoing) -> None:
         if not self._serving:
@@ -304,11 +308,6 @@ class Gateway:
             self.bell.ring(message.tenant)
         else:
             self.sender.wake(message.tenant)
-        self.statuses.publish(
-            StatusChange(
-                tenant=message.tenant, message_id=message.id, to=message.to, status="queued", at=self.clock.now()
-            )
-        )
 
     def _for_plugin(self, plugin: str, tenant: str | None) -> PluginGateway:
         return PluginGateway(

@@ -15,9 +15,6 @@ SESSIONS = "gapura_sessions"
 COMMANDS = "gapura_commands"
 """A command was left or answered."""
 
-STATUS = "gapura_status"
-"""A message's status was recorded. Payload: see core.paths.statuses.told."""
-
 FORGOTTEN = "gapura_forgotten"
 """A row of auth_creds was deleted by hand. Payload: the tenant."""
 

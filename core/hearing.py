@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 from core import channels
 from core.errors import Unavailable
-from core.model import SessionChange
-from core.paths.statuses import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from core.paths.housekeeping import Housekeeping
     from core.paths.receiver import Receiver
     from core.paths.sender import Sender
-    from core.paths.statuses import Statuses
     from core.session_rows import SessionRow
     from core.sessions.remote import RemoteSessions
     from core.sessions.supervisor import Supervisor
@@ -31,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hearers:
-    """Who wants to know. `happened(tenant)`: there is an event; `process`: the number of this gateway."""
+    """Who wants to know. `happened(tenant)`: there is an event."""
 
     tenants: Tenants
     batcher: Batcher
@@ -40,9 +37,7 @@ class Hearers:
     receiver: Receiver
     sessions: RemoteSessions
     supervisor: Supervisor
-    statuses: Statuses
     happened: Callable[[str], None]
-    process: int
 
 
 class Hearing:
@@ -63,7 +58,6 @@ class Hearing:
             channels.INCOMING: lambda _: hearers.receiver.wake(),
             channels.SESSIONS: hearers.sessions.heard,
             channels.COMMANDS: self._command_heard,
-            channels.STATUS: self._status_heard,
             channels.FORGOTTEN: hearers.supervisor.forgotten,
             channels.EVENTS: hearers.happened,
         }
@@ -87,16 +81,12 @@ class Hearing:
             await asyncio.wait([self._keys_reader])
 
     def session_changed(self, now: SessionRow, before: SessionRow | None) -> None:
-        """A session's row was read, and its state or reason is another. Of several gateways one tells the plugins."""
+        """A session's row was read, and its state or reason is another."""
         if before is None and now.state == "unpaired":
             return
         why = f": {now.reason}" if now.reason else ""
         extra = {"action": "session.changed", "tenant": now.tenant, "state": now.state}
         log.info("%s is %s%s", now.tenant, now.state, why, extra=extra)
-        holder = now.process or (before.process if before else None)
-        if holder is not None and self._for.supervisor.is_ours(holder):
-            change = SessionChange(tenant=now.tenant, state=now.state, at=now.since, reason=now.reason)
-            self._for.statuses.publish_session(change)
 
     def _keys_changed(self, _: str) -> None:
         self._for.tenants.distrust()
@@ -112,10 +102,3 @@ class Hearing:
     def _command_heard(self, _: str) -> None:
         self._for.sessions.answered()
         self._for.supervisor.wake()
-
-    def _status_heard(self, payload: str) -> None:
-        change, process = told(payload)
-        if self._for.supervisor.is_ours(process):
-            self._for.statuses.publish(change)
-        elif process != self._for.process:
-            self._for.statuses.wake_waiters(change)

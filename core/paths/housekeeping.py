@@ -93,7 +93,7 @@ class Housekeeping:
         return []
 
     def publish(self, changes: list[StatusChange]) -> None:
-        """Log what time did, and tell the plugins."""
+        """Log what time did, and wake who waits for it; plugins hear of it by its event."""
         for change in changes:
             log.warning(
                 "message %s of %s is %s: %s", change.message_id, change.tenant, change.status, change.cause,

@@ -54,7 +54,7 @@ class Outbound:
     async def wait_until_sent(self, tenant: str, message_id: str, seconds: float) -> StoredMessage:
         """The message as soon as it is neither queued nor sending, at the latest after `seconds`."""
         deadline = self._clock.monotonic() + seconds
-        with self._statuses.waiter(message_id) as changed:
+        with self._statuses.waiter(tenant, message_id) as changed:
             while True:
                 message = await self.get(tenant, message_id)
                 left = deadline - self._clock.monotonic()

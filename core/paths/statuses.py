@@ -1,112 +1,74 @@
-"""What becomes of messages, told to whoever waits for it and to the plugins.
+"""Who waits for a message to be sent is woken when it is.
 
-Plugins of one tenant are told in order, and a slow plugin keeps nobody else waiting.
+PostgreSQL tells whose event there is, and not which: one look per tenant then tells for all who wait.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections import deque
-from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from core.model import StatusChange
+from core.errors import StatementRejected, Unavailable
 
 if TYPE_CHECKING:
-    from core.model import SessionChange
-    from core.tenants import Tenants
+    from collections.abc import Iterator
+
+    from core.model import StatusChange
+    from db.reader_store import ReaderStore
 
 log = logging.getLogger(__name__)
 
-AT_MOST = 10_000
-"""Changes that wait for one tenant's plugins; beyond that the oldest are dropped, and a log line says so."""
-
-
-def told(payload: str) -> tuple[StatusChange, int]:
-    """(the change, the number of the process that recorded it) of a notification of record.sql or acked.sql."""
-    fields = msgspec.json.decode(payload)
-    change = StatusChange(
-        tenant=fields["tenant_id"],
-        message_id=fields["message_id"],
-        to=fields["recipient"],
-        status=fields["status"],
-        at=datetime.fromisoformat(fields["at"]),
-        cause=fields["cause"],
-    )
-    return change, fields["process"]
-
 
 class Statuses:
-    """Publishes StatusChanges within this process."""
+    """Of one gateway."""
 
-    def __init__(self, tenants: Tenants) -> None:
-        self._tenants = tenants
-        self._waiters: dict[str, set[asyncio.Event]] = {}
-        self._untold: dict[str, deque[StatusChange | SessionChange]] = {}
-        self._tellers: set[asyncio.Task[None]] = set()
+    def __init__(self, store: ReaderStore) -> None:
+        self._store = store
+        self._waiters: dict[str, dict[str, set[asyncio.Event]]] = {}
+        self._stale: set[str] = set()
+        self._lookers: dict[str, asyncio.Task[None]] = {}
 
     def publish(self, change: StatusChange) -> None:
-        """Tell all: at once whoever waits for this message, soon the tenant's plugins."""
-        self.wake_waiters(change)
-        self._tell_soon("on_status", change)
+        """This process knows what happened to a message."""
+        self._wake(change.tenant, change.message_id)
 
-    def wake_waiters(self, change: StatusChange) -> None:
-        """Another process has told, or will tell, the plugins."""
-        for changed in self._waiters.get(change.message_id, ()):
+    def heard(self, tenant: str) -> None:
+        """Something has happened to the tenant."""
+        if tenant not in self._waiters:
+            return
+        self._stale.add(tenant)
+        if tenant not in self._lookers:
+            self._lookers[tenant] = asyncio.create_task(self._look(tenant), name=f"waiters of {tenant}")
+
+    async def _look(self, tenant: str) -> None:
+        """One look at a time: what happens during one is seen by the next."""
+        try:
+            while tenant in self._stale:
+                self._stale.discard(tenant)
+                for message_id in await self._store.moved_on(tenant, list(self._waiters.get(tenant, ()))):
+                    self._wake(tenant, message_id)
+        except (Unavailable, StatementRejected) as error:  # who waits looks by itself now and then
+            log.warning("cannot look for whom %s waits: %s", tenant, error, extra={"action": "waiters.database_away"})
+        finally:
+            del self._lookers[tenant]
+
+    def _wake(self, tenant: str, message_id: str) -> None:
+        for changed in self._waiters.get(tenant, {}).get(message_id, ()):
             changed.set()
 
-    def publish_session(self, change: SessionChange) -> None:
-        """Soon the tenant's plugins hear of its session."""
-        self._tell_soon("on_session", change)
-
-    def _tell_soon(self, hook: Literal["on_status", "on_session"], change: StatusChange | SessionChange) -> None:
-        if not self._tenants.hooks(change.tenant).implements(hook):
-            return
-        if (untold := self._untold.get(change.tenant)) is not None:
-            if len(untold) == AT_MOST:
-                log.error("%s of %s is too slow: a change is dropped", hook, change.tenant,
-                          extra={"action": "status.dropped", "tenant": change.tenant})  # fmt: skip
-            untold.append(change)
-            return
-        self._untold[change.tenant] = deque([change], maxlen=AT_MOST)
-        teller = asyncio.create_task(self._tell(change.tenant), name=f"plugins of {change.tenant}")
-        self._tellers.add(teller)
-        teller.add_done_callback(self._tellers.discard)
-
-    async def _tell(self, tenant: str) -> None:
-        hooks, untold = self._tenants.hooks(tenant), self._untold[tenant]
+    @contextlib.contextmanager
+    def waiter(self, tenant: str, message_id: str) -> Iterator[asyncio.Event]:
+        """An event that is set when the tenant's message is neither queued nor sending any more."""
+        changed = asyncio.Event()
+        self._waiters.setdefault(tenant, {}).setdefault(message_id, set()).add(changed)
         try:
-            while untold:
-                change = untold.popleft()
-                await hooks.notify("on_status" if isinstance(change, StatusChange) else "on_session", change=change)
+            yield changed
         finally:
-            del self._untold[tenant]
-
-    def waiter(self, message_id: str) -> Waiter:
-        """Use with `with`: an event that is set when something happens to the message in this process."""
-        return Waiter(self._waiters, message_id)
-
-    async def close(self) -> None:
-        """Let the plugins hear what has happened."""
-        if self._tellers:
-            await asyncio.wait(self._tellers)
-
-
-class Waiter:
-    """One who waits for news of one message."""
-
-    def __init__(self, waiters: dict[str, set[asyncio.Event]], message_id: str) -> None:
-        self._waiters, self._id, self._event = waiters, message_id, asyncio.Event()
-
-    def __enter__(self) -> asyncio.Event:
-        self._waiters.setdefault(self._id, set()).add(self._event)
-        return self._event
-
-    def __exit__(self, *_: object) -> None:
-        waiting = self._waiters[self._id]
-        waiting.discard(self._event)
-        if not waiting:
-            del self._waiters[self._id]
+            waiting = self._waiters[tenant]
+            waiting[message_id].discard(changed)
+            if not waiting[message_id]:
+                del waiting[message_id]
+            if not waiting:
+                del self._waiters[tenant]

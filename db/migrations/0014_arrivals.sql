@@ -111,3 +111,40 @@ BEGIN
   PERFORM tell_v1(lost, true);
   RETURN QUERY SELECT l.tenant_id::text, l.incoming, l.chat::text, l.data ->> 'sender' FROM unnest(lost) l;
 END $$;
+
+-- How far somebody who is told of every event of a tenant, in order, has come: `seq` was told, at `at`. `process` is telling.
+CREATE TABLE event_readers (
+  tenant_id varchar(100) NOT NULL,
+  reader    text NOT NULL,
+  seq       bigint NOT NULL,
+  at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+  process   integer,
+  PRIMARY KEY (tenant_id, reader)
+);
+
+-- The number of the tenant's newest event that is older than this.
+CREATE FUNCTION event_before(who text, age interval) RETURNS bigint LANGUAGE sql STABLE AS $$
+  SELECT coalesce((SELECT e.seq FROM events e WHERE e.tenant_id = who AND e.at < clock_timestamp() - age ORDER BY e.seq DESC LIMIT 1), 0)
+$$;
+
+-- The process tells from now on, after the number that is returned; null: there is nothing new, or another living process tells.
+-- Who has not been told for an hour is not told what is older than that; a new reader not what is older than `uptime`.
+CREATE FUNCTION claim_reader_v1(who text, name text, by_process integer, uptime interval) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  bound CONSTANT interval := '1 hour';
+  head bigint := (SELECT h.last FROM event_heads h WHERE h.tenant_id = who);
+  r event_readers;
+BEGIN
+  IF head IS NULL THEN RETURN NULL; END IF;
+  SELECT * INTO r FROM event_readers x WHERE x.tenant_id = who AND x.reader = name FOR UPDATE;
+  IF NOT FOUND THEN
+    INSERT INTO event_readers (tenant_id, reader, seq) VALUES (who, name, event_before(who, least(uptime, bound))) ON CONFLICT DO NOTHING;
+    SELECT * INTO r FROM event_readers x WHERE x.tenant_id = who AND x.reader = name FOR UPDATE;
+  END IF;
+  -- A tenant of that name was removed, and its numbers begin anew.
+  IF r.seq > head THEN r.seq := event_before(who, bound); END IF;
+  IF r.seq = head OR (r.process <> by_process AND r.process IN (SELECT live_processes())) THEN RETURN NULL; END IF;
+  IF r.at < clock_timestamp() - bound THEN r.seq := greatest(r.seq, event_before(who, bound)); END IF;
+  UPDATE event_readers x SET process = by_process, seq = r.seq WHERE x.tenant_id = who AND x.reader = name;
+  RETURN r.seq;
+END $$;
