@@ -71,6 +71,13 @@ async def test_300_messages_while_postgresql_is_away_and_comes_back(
         await until(lambda: arrived(town), lambda texts: len(texts) >= 300)
         assert arrived(town) == expected(phones, 100)
         assert [failure for phone in phones for failure in phone.failures] == []
+        assert named_as_lost(town) == []
+
+
+def named_as_lost(town: Town) -> list[str]:
+    """What is told as lost, or would be in half a minute."""
+    told = town.query("SELECT incoming FROM events WHERE type = 'message.lost' UNION ALL SELECT id FROM arrivals")
+    return [message_id for (message_id,) in told]
 
 
 def arrived(town: Town) -> list[str]:
@@ -106,6 +113,7 @@ async def test_300_messages_against_a_slow_plugin_with_a_restart_in_between(town
     for phone in phones:
         own = [text for text in shown(town) if text.startswith(phone.number)]
         assert own == [f"{phone.number} {number}" for number in range(100)]
+    assert named_as_lost(town) == []
 
 
 def shown(town: Town) -> list[str]:
