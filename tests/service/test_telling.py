@@ -102,9 +102,9 @@ async def test_at_the_end_of_a_gateway_its_plugins_have_heard_of_all(
 ) -> None:
     """What was sent in the last moment is told before `shutdown`."""
     async with running(database_url, witnessed) as house:
-        for _ in range(10):
+        for _ in range(3):
             await house.send()
-    statuses = [status for _, status, _ in await seen(house, 10)]
+    statuses = [status for _, status, _ in await seen(house, 3)]
     told = house.rows("SELECT count(*) FROM events WHERE type IN ('message.queued', 'message.sent')")
     assert [(len(statuses),)] == told
 
