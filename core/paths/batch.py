@@ -1,7 +1,7 @@
-"""Candidates for admission, and the columns in which a batch of them reaches the SQL function `admit_v1`.
+"""Candidates for admission, and the columns in which a batch of them reaches the SQL function `admit_v2`.
 
-The function's own comment (db/migrations/0003_admission.sql) describes the columns. Everything that repeats within a
-batch (credentials, recipients, counters, explanations) is sent once and referred to by number.
+The function's own comment (db/migrations/0015_admission.sql) describes the columns. What repeats within a batch
+(tenants, credentials, counters, explanations) is sent once and referred to by number.
 """
 
 from __future__ import annotations
@@ -86,37 +86,13 @@ class _Policy(NamedTuple):
     quotas: tuple[tuple[Quota, int, int], ...]
 
 
-class _Message(msgspec.Struct, omit_defaults=True, gc=False):
-    """A row. What is absent is NULL there; most messages have none of the last ones."""
-
-    id: str
-    tenant: str
-    to: str
-    kind: str
-    content: str
-    mentions: tuple[str, ...]
-    priority: int
-    expires_at: datetime
-    gaps: dict[str, int]
-    explanation: int
-    reply_to: str | None = None
-    client_ref: str | None = None
-    answers: str | None = None
-    send_at: datetime | None = None
-    fingerprint: str | None = None
-
-
 class _Batch:
     """The columns, filled row by row."""
 
     def __init__(self) -> None:
-        self._names, self._keys, self._explanations = _Numbered(), _Numbered(), _Numbered()
+        self._tenants, self._names, self._keys, self._explanations = _Numbered(), _Numbered(), _Numbered(), _Numbered()
         self._policies: dict[int, _Policy] = {}  # by the verdict's id(): the candidates keep their verdicts alive
-        self._lists: dict[tuple[str, str], int] = {}
-        self._subjects = _Numbered()
-        self._rows: list[_Message] = []
-        self._key: list[int] = []
-        self._subject: list[int] = []
+        self._rows: list[tuple[Any, ...]] = []
         self._deny: list[tuple[int, int]] = []
         self._waive: list[tuple[int, int, int]] = []
         self._gap: list[tuple[int, int, int]] = []
@@ -124,11 +100,14 @@ class _Batch:
 
     def add(self, row: int, candidate: Candidate) -> None:
         """The next row."""
-        message, verdict = candidate.message, candidate.verdict
+        m, verdict = candidate.message, candidate.verdict
         policy = self._policies.get(id(verdict)) or self._learn(verdict)
-        self._rows.append(_message(candidate, policy.explanation))
-        self._key.append(self._keys[message.tenant, candidate.key])
-        self._subject.append(self._number_of(message, policy.lists) if policy.lists else 0)
+        owner = self._tenants[m.tenant]
+        key = self._keys[owner, candidate.key]
+        priority = _PRIORITIES[m.priority]
+        always = (m.id, owner, key, m.to, m.kind, m.content, priority, m.expires_at, dict(candidate.gaps))
+        seldom = (m.client_ref, candidate.fingerprint, m.send_at, m.reply_to, m.answers, m.mentions)
+        self._rows.append((*always, policy.explanation, policy.lists, *seldom))
         for mask in policy.denies:
             self._deny.append((row, mask))
         for name, mask in policy.waives:
@@ -151,61 +130,72 @@ class _Batch:
         )
         return policy
 
-    def _number_of(self, message: Outgoing, lists: int) -> int:
-        subject = message.tenant, message.to
-        self._lists[subject] = self._lists.get(subject, 0) | lists
-        return self._subjects[subject]
-
     def columns(self) -> dict[str, Any]:
-        """As `admit_v1` takes them. Counters are sorted, so that all processes lock them in one order."""
+        """As `admit_v2` takes them."""
+        columns = {
+            **self._of_messages(),
+            **self._of_counters(),
+            **_literals(self._deny, "deny_row", "deny_mask"),
+            **_literals(self._waive, "waive_row", "waive_name", "waive_mask"),
+            **_literals(self._gap, "gap_row", "gap_name", "gap_ms"),
+            "explanations": [_told(said) for said in self._explanations],
+            "names": list(self._names),
+        }
+        columns["key_tenant"], columns["key_digest"] = zip(*self._keys, strict=True)
+        columns["tenants"] = list(self._tenants)
+        return columns
+
+    def _of_messages(self) -> dict[str, Any]:
+        columns: dict[str, Any] = dict(zip(_ROW, zip(*self._rows, strict=True), strict=True))
+        for name in _LITERALS:
+            columns[name] = _literal(columns[name])
+        for name in _SELDOM:
+            if not any(columns[name]):
+                del columns[name]
+        return columns
+
+    def _of_counters(self) -> dict[str, Any]:
+        """What quotas count in, and the quotas. Counters are sorted, so that all processes lock them in one order."""
         slots = {slot for *_, slot, _ in self._quota}
-        daily = sorted(slot for slot in slots if isinstance(slot, DailySlot))
-        counters = sorted(slot for slot in slots if isinstance(slot, Slot))
+        daily = sorted(slot for slot in slots if type(slot) is DailySlot)
+        counters = sorted(slot for slot in slots if type(slot) is Slot)
         numbers: dict[DailySlot | Slot, int] = {slot: n for n, slot in enumerate(daily, 1)}
         numbers |= {slot: -n for n, slot in enumerate(counters, 1)}
         quotas = [
             (row, name, numbers[slot], quota.limit, quota.cost, mask, _iso(resets_at))
             for row, quota, name, mask, slot, resets_at in self._quota
         ]
-        # What each would count, as `messages.counted` keeps it.
-        counted = [msgspec.json.encode((*slot, quota.cost)).decode() for _, quota, _, _, slot, _ in self._quota]
         return {
-            "key": _literal(self._key),
-            "subject": _literal(self._subject),
-            "deny": _literals(self._deny, "row", "mask"),
-            "waive": _literals(self._waive, "row", "name", "mask"),
-            "gap": _literals(self._gap, "row", "name", "ms"),
-            "quota": _literals(quotas, "row", "name", "slot", "limit", "cost", "mask", "resets_at")
-            | {"counted": counted},
-            "rows": self._rows,
-            "keys": list(self._keys),
-            "subjects": [(*subject, self._lists[subject]) for subject in self._subjects],
-            "daily": [slot._asdict() for slot in daily],
-            "counters": [slot._asdict() for slot in counters],
-            "explanations": [_told(said) for said in self._explanations],
-            "names": list(self._names),
-        }
+            **self._columns(daily, "daily_tenant", "daily_recipient", "daily_day"),
+            **self._columns(
+                counters, "counter_tenant", "counter_name", "counter_period", "counter_subject", "counter_start"
+            ),
+            **_literals(quotas, "quota_row", "quota_name", "quota_slot", "quota_limit", "quota_cost", "quota_mask",
+                        "quota_resets_at"),
+            # What each would count, as `messages.counted` keeps it.
+            "quota_counted": [((*slot, quota.cost),) for _, quota, _, _, slot, _ in self._quota],
+        }  # fmt: skip
+
+    def _columns(self, slots: Sequence[DailySlot | Slot], *names: str) -> dict[str, Any]:
+        """Counters as columns; their tenants as numbers."""
+        if not slots:
+            return {}
+        tenants, *others = zip(*slots, strict=True)
+        return dict(zip(names, ([self._tenants[tenant] for tenant in tenants], *others), strict=True))
 
 
-def _message(candidate: Candidate, explanation: int) -> _Message:
-    m = candidate.message
-    return _Message(
-        m.id,
-        m.tenant,
-        m.to,
-        m.kind,
-        m.content,
-        m.mentions,
-        PRIORITIES.index(m.priority) + 1,
-        m.expires_at,
-        dict(candidate.gaps),
-        explanation,
-        m.reply_to,
-        m.client_ref,
-        m.answers,
-        m.send_at,
-        candidate.fingerprint,
-    )
+_PRIORITIES = {name: number for number, name in enumerate(PRIORITIES, 1)}
+
+_SELDOM = ("client_refs", "fingerprints", "send_ats", "replies", "answered", "mentions")
+"""Columns that are left out when no message of the batch has one."""
+
+_ROW = (
+    "ids", "owners", "keys", "recipients", "kinds", "contents", "priorities", "expiries", "gaps", "says", "lists",
+    *_SELDOM,
+)  # fmt: skip
+"""The columns of `_Batch._rows`."""
+
+_LITERALS = ("ids", "owners", "keys", "priorities", "says", "lists")
 
 
 def _mask(decision: Decision) -> int:
@@ -213,9 +203,8 @@ def _mask(decision: Decision) -> int:
 
 
 def _literals(rows: Sequence[tuple[Any, ...]], *names: str) -> dict[str, str]:
-    """Rows as columns, each an array literal."""
-    columns = zip(*rows, strict=True) if rows else [()] * len(names)
-    return dict(zip(names, map(_literal, columns), strict=True))
+    """Rows as columns, each an array literal; nothing when there are none."""
+    return dict(zip(names, map(_literal, zip(*rows, strict=True)), strict=True)) if rows else {}
 
 
 def _literal(values: Iterable[Any]) -> str:

@@ -1,4 +1,4 @@
-"""What `admit_v1` promises: exact limits, one message per key, nothing counted that is not stored."""
+"""What `admit_v2` promises: exact limits, one message per key, nothing counted that is not stored."""
 
 from __future__ import annotations
 
