@@ -1,7 +1,8 @@
 """Calls plugins: in order, awaited, in time, a failure kept to the plugin that failed.
 
 pluggy finds and checks the implementations (`core.hooks.registry`); they are called here, because pluggy's own call is
-synchronous. This is the hot path of every request: nothing is awaited, timed or traced that need not be.
+synchronous. This is the hot path of every request: nothing is awaited, timed or traced that need not be, and no
+coroutine is made for a plugin that is a plain function.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import logging
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.errors import PluginFailed
 from core.hooks.wrappers import COLLECTED, FIRST, NOTIFIED, PIPED, Layers
@@ -26,6 +28,10 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 5.0
 """Seconds that one call of an `async def` hook may take."""
+
+R = TypeVar("R")
+Promise = Coroutine[Any, Any, R]
+"""What a verb gives, to be awaited."""
 
 Trace = Callable[[str, str, float, str], None]
 """Told of every call: plugin, hook, seconds, and `answered`, `silent` (None) or the failure's class."""
@@ -56,24 +62,24 @@ class Hooks:
             kind = self._wrappers if call.wrapper else self._calls
             kind[call.hook] = (*kind.get(call.hook, ()), call)
         self._clock, self._zone, self._timeout, self._trace = clock, zone, timeout, trace
-        self._answer = self._called if trace is None else self._traced
+        self._answer: Callable[[Call, dict[str, Any]], Any] = self._called if trace is None else self._traced
 
     def implements(self, hook: str) -> bool:
         """Whether any plugin here has this hook: lets callers skip what nobody would see."""
         return hook in self._calls or hook in self._wrappers
 
-    async def first(self, hook: str, **arguments: Any) -> tuple[str, Any] | None:
+    def first(self, hook: str, **arguments: Any) -> Promise[tuple[str, Any] | None]:
         """The first answer that is not None. Raises PluginFailed at the first failure, or what `PASSES` lets
         through."""
         if wrappers := self._wrapped(hook, arguments):
-            return await Layers(arguments, FIRST).around(wrappers, lambda: self._first(hook, arguments))
-        return await self._first(hook, arguments)
+            return Layers(arguments, FIRST).around(wrappers, lambda: self._first(hook, arguments))
+        return self._first(hook, arguments)
 
-    async def collect(self, hook: str, **arguments: Any) -> list[tuple[str, Any]]:
+    def collect(self, hook: str, **arguments: Any) -> Promise[list[tuple[str, Any]]]:
         """All answers, lists flattened. Raises PluginFailed at the first failure, or what `PASSES` lets through."""
         if wrappers := self._wrapped(hook, arguments):
-            return await Layers(arguments, COLLECTED).around(wrappers, lambda: self._collect(hook, arguments))
-        return await self._collect(hook, arguments)
+            return Layers(arguments, COLLECTED).around(wrappers, lambda: self._collect(hook, arguments))
+        return self._collect(hook, arguments)
 
     async def collect_settled(self, hook: str, **arguments: Any) -> tuple[list[tuple[str, Any]], list[PluginFailed]]:
         """All answers, and the failures: they are logged, and the other plugins go on."""
@@ -86,12 +92,12 @@ class Hooks:
             found = await self._collect(hook, arguments, settle)
         return found, failures
 
-    async def pipe(self, hook: str, argument: str, value: Any, **arguments: Any) -> Any:
+    def pipe(self, hook: str, argument: str, value: Any, **arguments: Any) -> Promise[Any]:
         """`value` handed from plugin to plugin as `argument`; None leaves it. Raises as `collect`."""
         arguments[argument] = value
         if wrappers := self._wrapped(hook, arguments):
-            return await Layers(arguments, PIPED).around(wrappers, lambda: self._pipe(hook, argument, arguments))
-        return await self._pipe(hook, argument, arguments)
+            return Layers(arguments, PIPED).around(wrappers, lambda: self._pipe(hook, argument, arguments))
+        return self._pipe(hook, argument, arguments)
 
     async def notify(self, hook: str, **arguments: Any) -> list[PluginFailed]:
         """Tell all; the failures, which are logged. Only `startup` raises PluginFailed, at the first."""
@@ -112,7 +118,10 @@ class Hooks:
 
     async def _first(self, hook: str, arguments: dict[str, Any]) -> tuple[str, Any] | None:
         for call in self._calls.get(hook, ()):
-            if (answer := await self._answer(call, arguments)) is not None:
+            answer = self._answer(call, arguments)
+            if type(answer) is CoroutineType:
+                answer = await answer
+            if answer is not None:
                 return call.plugin, answer
         return None
 
@@ -122,7 +131,9 @@ class Hooks:
         found: list[tuple[str, Any]] = []
         for call in self._calls.get(hook, ()):
             try:
-                answers = await self._answer(call, arguments)
+                answers = self._answer(call, arguments)
+                if type(answers) is CoroutineType:
+                    answers = await answers
             except PluginFailed as failed:
                 if settle is None:
                     raise
@@ -135,12 +146,16 @@ class Hooks:
 
     async def _pipe(self, hook: str, argument: str, arguments: dict[str, Any]) -> Any:
         for call in self._calls.get(hook, ()):
-            if (answer := await self._answer(call, arguments)) is not None:
+            answer = self._answer(call, arguments)
+            if type(answer) is CoroutineType:
+                answer = await answer
+            if answer is not None:
                 arguments = {**arguments, argument: answer}
         return arguments[argument]
 
-    async def _called(self, call: Call, arguments: dict[str, Any]) -> Any:
-        """The checked answer, or None. The watchdog knows a plugin at work by this function's `call`."""
+    def _called(self, call: Call, arguments: dict[str, Any]) -> Any:
+        """The checked answer, or None; of an `async def` hook a coroutine that gives it. The watchdog knows a plugin at
+        work by this function's `call`."""
         if call.wants_now and "now" not in arguments:
             arguments["now"] = self._clock.now().astimezone(self._zone)
         try:
@@ -148,22 +163,26 @@ class Hooks:
             if answer is None:
                 return None
             if hasattr(answer, "__await__"):
-                answer = await self._in_time(answer, call)
-            return None if answer is None else call.check(answer, arguments)
-        except call.passes:
+                return self._awaited(answer, call, arguments)
+            return call.check(answer, arguments)
+        except BaseException as error:
+            _blame(call, error)
             raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is not None and task.cancelling():
-                raise
-            raise call.failed(RuntimeError("the plugin's own call was cancelled")) from error
-        except (Exception, SystemExit) as error:  # no tenant's plugin ends the gateway for everybody
-            raise call.failed(error) from error
+
+    async def _awaited(self, answer: Awaitable[Any], call: Call, arguments: dict[str, Any]) -> Any:
+        try:
+            said = await self._in_time(answer, call)
+            return None if said is None else call.check(said, arguments)
+        except BaseException as error:
+            _blame(call, error)
+            raise
 
     async def _traced(self, call: Call, arguments: dict[str, Any]) -> Any:
         started, outcome = self._clock.monotonic(), "cancelled"
         try:
-            answer = await self._called(call, arguments)
+            answer = self._called(call, arguments)
+            if type(answer) is CoroutineType:
+                answer = await answer
             outcome = "silent" if answer is None else "answered"
         except Exception as error:
             outcome = type(error).__name__
@@ -200,6 +219,18 @@ class Hooks:
             log.error("%s; the other plugins go on", error, exc_info=error.__cause__ or error, extra=told)
 
         return settle
+
+
+def _blame(call: Call, error: BaseException) -> None:
+    """Raise PluginFailed from an error that is the plugin's; return when it shall pass as it is."""
+    if isinstance(error, call.passes):
+        return
+    if isinstance(error, asyncio.CancelledError):
+        task = asyncio.current_task()
+        if task is None or not task.cancelling():
+            raise call.failed(RuntimeError("the plugin's own call was cancelled")) from error
+    elif isinstance(error, Exception | SystemExit):  # no tenant's plugin ends the gateway for everybody
+        raise call.failed(error) from error
 
 
 @types.coroutine
