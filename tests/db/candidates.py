@@ -44,7 +44,11 @@ def candidate(
     Outgoing."""
     now = at or datetime.now(UTC)
     outgoing = Outgoing(
-        id=str(uuid7()), tenant=tenant, to=to, content="hi", expires_at=now + timedelta(seconds=lifetime), **message
+        id=str(uuid7()),
+        tenant=tenant,
+        to=to,
+        expires_at=now + timedelta(seconds=lifetime),
+        **{"content": "hi", **message},
     )
     return Candidate(
         message=outgoing,

@@ -101,6 +101,57 @@ async def test_a_key_of_another_request_is_a_conflict_and_changes_nothing(door: 
     assert await door.counted("628222") == 0
 
 
+async def test_a_batch_in_which_some_are_over_counts_exactly_the_others(door: Door) -> None:
+    """Counters are raised by what all want, and set right: daily ones, generic ones, and those that had counted
+    before; a message that is over in one quota is not counted in the other."""
+    weekly = says("weekly", Quota(3, per="tenant", period="week"))
+    await door.admit(candidate(said=limited(5)), candidate("628222", said=limited(5)))
+    batch = [
+        candidate("628222", said=limited(1)),
+        *(candidate(said=(*limited(3), *weekly)) for _ in range(3)),
+        candidate("628333", said=(*limited(3), *weekly)),
+        candidate("628444", said=(*limited(3), *weekly)),
+    ]
+    outcomes = [outcome.outcome for outcome in await door.admit(*batch)]
+    assert outcomes == ["over", "queued", "queued", "over", "queued", "over"]
+    assert [await door.counted(to) for to in ("628111", "628222", "628333", "628444")] == [3, 1, 1, 0]
+    assert await door.db.fetch("SELECT used FROM quota_counters") == [(3,)]
+    await door.check_books()
+
+
+async def test_what_does_not_count_leaves_no_gap_in_what_does(door: Door) -> None:
+    """Whitelisted numbers before, between and behind the others count in no counter, and the others in their own."""
+    listed = [f"62855{n}" for n in (1, 3, 5)]
+    for number in listed:
+        await door.store.whitelist_add("shop", number)
+    outcomes = await door.admit(*(candidate(f"62855{n}", said=limited(2)) for n in (1, 2, 3, 4, 4, 5)))
+    assert [outcome.quota.used if outcome.quota else None for outcome in outcomes] == [None, 1, None, 1, 2, None]
+    assert [await door.counted(f"62855{n}") for n in range(1, 6)] == [0, 1, 0, 2, 0]
+    await door.check_books()
+
+
+async def test_a_counter_at_the_end_of_its_numbers_refuses_and_stays_there(door: Door) -> None:
+    """2^31 - 1 messages counted, with that limit: over, and no error of PostgreSQL's integers."""
+    await door.admit(candidate(said=limited(1)))
+    await door.db.execute("UPDATE daily_limits SET count = 2147483647")
+    [outcome] = await door.admit(candidate(said=says("daily_limit", Quota(2**31 - 1, cost=2_000_000_000))))
+    assert outcome.outcome == "over"
+    assert await door.counted() > 2_146_000_000
+
+
+async def test_everything_that_a_message_says_is_kept_as_it_was_said(door: Door) -> None:
+    """Quotes, backslashes, braces and other scripts in each text; in one batch with messages that have none of it."""
+    odd = "a \"quoted\" \\ {brace}, NULL, 'one', \u2603 \U0001f600\n\t"
+    fields = {"reply_to": odd, "client_ref": odd, "answers": odd, "mentions": (odd, "628222"), "content": odd}
+    full, plain = candidate(**fields), candidate("628222")
+    assert [o.outcome for o in await door.admit(plain, full, candidate("628333"))] == ["queued"] * 3
+    rows = await door.db.fetch(
+        "SELECT content, reply_to, mentions, client_ref, answers FROM messages WHERE id IN (%s, %s) ORDER BY recipient",
+        (full.message.id, plain.message.id),
+    )
+    assert rows == [(odd, odd, [odd, "628222"], odd, odd), ("hi", None, [], None, None)]
+
+
 async def test_a_refused_request_gives_its_key_back(door: Door) -> None:
     """The same key works when the limit allows it: refusals are not remembered."""
     [refused] = await door.admit(candidate(said=limited(0), client_ref="k"))

@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
+def ids_of(batch: str) -> list[str]:
+    """The ids in an encoded batch, an array literal of PostgreSQL."""
+    ids: str = json.loads(batch)["ids"]
+    return ids.strip("{}").split(",")
+
+
 class FastClock(Clock):
     """Sleeping takes no time, and time passes only so."""
 
@@ -51,7 +57,7 @@ class ScriptedStore:
         self.gate.set()
 
     async def admit(self, batch: str) -> list[Outcome]:
-        ids = [row["id"] for row in json.loads(batch)["rows"]]
+        ids = ids_of(batch)
         self.batches.append(ids)
         await self.gate.wait()
         if self.errors:
@@ -213,7 +219,7 @@ async def test_a_refusal_is_a_refusal_for_all_who_asked_the_same_at_once() -> No
 
     class Full(ScriptedStore):
         async def admit(self, batch: str) -> list[Outcome]:
-            return [Outcome("over", row["id"], None, None, None, None, ()) for row in json.loads(batch)["rows"]]
+            return [Outcome("over", id_, None, None, None, None, ()) for id_ in ids_of(batch)]
 
     batcher, _ = batcher_on(Full())
     outcomes = await asyncio.gather(*(batcher.submit(candidate(n, "k")) for n in range(3)))
