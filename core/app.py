@@ -122,7 +122,7 @@ class Gateway:
             self.transport_of,
             process=self.process,
             may_send=lambda: self.listener.connected and not self.batcher.doubtful,
-            on_recorded=lambda change, _: self.statuses.publish(change),
+            on_recorded=self.statuses.publish,
         )
         self.supervisor = self._supervisor(loopback)
         self.receiver = Receiver(self.store, self.clock, self.tenants, self.admission, process=self.process)
@@ -130,7 +130,13 @@ class Gateway:
             self.store, events, self.callback_store, settings.keep_daily_limits, settings.keep_events
         )
         self.housekeeping = Housekeeping(
-            self.store, SessionStore(database), self.clock, self.statuses, self.batcher, forgetting=forgetting
+            self.store,
+            SessionStore(database),
+            self.clock,
+            self.statuses,
+            self.batcher,
+            forgetting=forgetting,
+            resends=lambda tenant: self.settings.tenant(tenant).on_unknown == "resend",
         )
         self.hearing = Hearing(
             Hearers(

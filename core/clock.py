@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 import time
 from datetime import UTC, datetime
 
@@ -26,3 +27,7 @@ class Clock:
     def uniform(self, low: float, high: float) -> float:
         """A random number between `low` and `high`."""
         return random.uniform(low, high)  # noqa: S311 - jitter, not a secret
+
+    def secret(self) -> bytes:
+        """32 random bytes that nobody can guess."""
+        return secrets.token_bytes(32)

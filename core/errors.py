@@ -74,11 +74,14 @@ class StatementRejected(GapuraError):
 
 class SendFailed(GapuraError):
     """The transport could not send. `cause` is a short code; `left` is true when the message may have left anyway;
-    `retry` is true when it certainly did not leave and may be tried again once connected."""
+    `retry` is true when it certainly did not leave, or was not taken, and may be tried again once connected, but not
+    before `pause` seconds are over."""
 
-    def __init__(self, cause: str, *, left: bool = False, retry: bool = False, detail: str = "") -> None:
+    def __init__(
+        self, cause: str, *, left: bool = False, retry: bool = False, detail: str = "", pause: float = 0.0
+    ) -> None:
         super().__init__(f"{cause}: {detail}" if detail else cause)
-        self.cause, self.left, self.retry, self.detail = cause, left, retry, detail
+        self.cause, self.left, self.retry, self.detail, self.pause = cause, left, retry, detail, pause
 
 
 class OpenFailed(GapuraError):

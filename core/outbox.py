@@ -5,7 +5,7 @@ What is made for every request is a tuple with names: a frozen dataclass takes s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -39,9 +39,11 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A message that is ours to send now."""
+    """A message that is ours to send now. `secret`: of this attempt, to be carried by the message; None for one that
+    does not go through WhatsApp."""
 
     message: Outgoing
+    secret: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,9 @@ FENCED = ("sessions", "sender_keys")
 MIRRORED = ("device", "sessions", "identity_keys", "pre_keys", "sender_keys", "app_state_sync_keys")
 """whatsmeow's tables that make a login."""
 
+ATTENDED = ("message_secrets", "sessions", "sender_keys")
+"""whatsmeow's tables that tell whether a message has left; see db/migrations/0011_attempts.sql."""
+
 _LOCK = 0x6761_7077_6D65_6F77
 
 
@@ -46,9 +49,11 @@ class LoginStore:
         return row[0] if row else None
 
     async def install(self) -> list[str]:
-        """Put the mirror's triggers where they are missing; on which tables they were. So too the trigger of arrivals.
-        To be called in `preparing`."""
+        """Put the mirror's triggers where they are missing; on which tables they were. So too the triggers of arrivals
+        and attempts. To be called in `preparing`."""
         placed = []
+        for table in ATTENDED:
+            await self._db.fetch("SELECT wa_attend_v1(%s)", (table,), idempotent=True)
         for table in MIRRORED:
             # Each by itself: whoever held two tables at once could meet whatsmeow half-way.
             row = await self._db.fetch_one("SELECT wa_install_v1(%s)", (table,), idempotent=True)

@@ -144,7 +144,7 @@ class SessionStore:
     # Messages, as a session process sees them
 
     async def acked(self, tenant: str, wa_ids: Sequence[str], status: Status, process: int) -> set[str]:
-        """Receipts came for these ids of WhatsApp; those of them that are known."""
+        """Receipts came for these ids of WhatsApp; those of them that are this tenant's messages."""
         parameters = {"tenant": tenant, "wa_ids": list(wa_ids), "status": status, "process": process}
         return {row[0] for row in await self._db.fetch(load("acked"), parameters, idempotent=True)}
 
@@ -160,6 +160,11 @@ class SessionStore:
     async def lost(self) -> list[Arrival]:
         """Messages that arrived and that nobody will write down any more, each of them once: it is told as an event."""
         return [Arrival(*row) for row in await self._db.fetch(load("name_lost"))]
+
+    async def has_heard_from(self, tenant: str, to: str) -> bool:
+        """Whether this recipient has ever written to the tenant, or in this group anybody has."""
+        row = await self._db.fetch_one(load("has_heard_from"), (tenant, to), idempotent=True)
+        return bool(row and row[0])
 
     async def quoted(self, tenant: str, wa_id: str) -> tuple[str | None, str] | None:
         """(who wrote it, None being the tenant itself; its text) of a message that is to be quoted."""

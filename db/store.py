@@ -1,29 +1,27 @@
 """What the rest of the program asks of PostgreSQL: typed calls over the SQL of db/queries/ and db/migrations/.
 
 Every call raises DatabaseUnavailable or StatementTimeout when PostgreSQL is away. Calls that may safely be repeated
-repeat themselves; `claim` is the one that may not: a lost answer leaves its row `sending`, which `settle_orphans`
-names later.
+repeat themselves.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from core.decisions import Listed
-from core.model import PRIORITIES, Incoming, Outgoing, StatusChange
-from core.outbox import Claimed, Outcome, StoredMessage, Usage, Wait
+from core.model import Incoming
+from core.outbox import Outcome, Usage
+from db.outbox_store import OutboxStore
 from db.sql import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import date, datetime
 
-    from core.model import Status
     from core.transport.wire import ReceivedKind
-    from db.database import Database
     from db.statement import Row
 
 
@@ -40,11 +38,8 @@ class TenantRow:
     queued: int
 
 
-class Store:
-    """Typed calls; stateless but for its database."""
-
-    def __init__(self, database: Database) -> None:
-        self._db = database
+class Store(OutboxStore):
+    """Typed calls; stateless but for its database. What the outbox asks stands in its base."""
 
     # Admission
 
@@ -69,66 +64,7 @@ class Store:
         row = await self._one("recipient", {"tenant": tenant, "to": to, "day": day})
         return row[0], Listed(row[1])
 
-    # The outbox
-
-    async def claim(self, tenant: str, process: int) -> Claimed | Wait | None:
-        """The tenant's next message, now `sending`; or how long until one is due; or None when nothing is queued
-        that time alone will bring up."""
-        row = await self._db.fetch_one(load("claim"), (tenant, process), idempotent=True)
-        if row is None:
-            return None
-        if row[0] is None:
-            return Wait(max(row[11], 0.0), to=row[1])
-        return Claimed(_claimed(tenant, row))
-
-    async def record(
-        self, change: StatusChange, process: int, *, wa_id: str | None = None, gives_back: bool = False
-    ) -> StatusChange | None:
-        """Write what became of a message in flight, and tell all gateways; None when it was not in flight.
-        `gives_back`: what it counted returns."""
-        parameters = {
-            "tenant": change.tenant, "id": change.message_id, "to": change.to, "status": change.status,
-            "cause": change.cause, "wa_id": wa_id, "returns": gives_back, "process": process,
-        }  # fmt: skip
-        row = await self._db.fetch_one(load("record"), parameters, idempotent=True)
-        return replace(change, at=row[0]) if row else None
-
-    async def requeue(self, message_id: str, process: int, reason: str) -> None:
-        """A message that certainly did not leave stands in line again."""
-        await self._db.fetch(load("requeue"), (message_id, process, reason), idempotent=True)
-
-    async def cancel(self, tenant: str, message_id: str) -> tuple[Status, StatusChange | None] | None:
-        """(the status before, the change when it was still queued); None when the tenant has no such message."""
-        row = await self._db.fetch_one(load("cancel"), {"tenant": tenant, "id": message_id}, idempotent=True)
-        if row is None:
-            return None
-        status, at, recipient = row
-        if at is None:
-            return status, None
-        return status, StatusChange(tenant=tenant, message_id=message_id, to=recipient, status="cancelled", at=at)
-
-    async def expire(self) -> list[StatusChange]:
-        """Queued messages whose time is over become `expired`; at most 1,000 a call."""
-        return _changes(await self._db.fetch(load("expire"), idempotent=True), "expired", "not_sent_in_time")
-
-    async def withdraw(self, ids: Sequence[str]) -> list[StatusChange]:
-        """Messages whose callers were told 503 shall not go; their idempotency keys are free again."""
-        rows = await self._db.fetch(load("withdraw"), {"ids": list(ids)}, idempotent=True)
-        return _changes(rows, "expired", "answered_503")
-
-    async def settle_orphans(self, grace: float) -> list[StatusChange]:
-        """Messages `sending` for over `grace` seconds by a process that is gone become `unknown`."""
-        rows = await self._db.fetch(load("settle_orphans"), (grace,), idempotent=True)
-        return _changes(rows, "unknown", "gateway_died")
-
-    async def tenants_with_queue(self) -> list[str]:
-        """Who has queued messages whose time has come."""
-        return [row[0] for row in await self._db.fetch(load("tenants_with_queue"), idempotent=True)]
-
-    async def message(self, tenant: str, message_id: str) -> StoredMessage | None:
-        """One message of this tenant."""
-        row = await self._db.fetch_one(load("message"), (tenant, message_id), idempotent=True)
-        return _stored(row) if row else None
+    # Old rows
 
     async def forget(self, keep_daily_limits: int) -> int:
         """Delete idempotency keys older than 30 days, and counters of times long past: those of daily_limits
@@ -265,40 +201,8 @@ def _outcome(row: Row) -> Outcome:
     return Outcome(outcome, message_id, status, expected_at, ahead, _usage(tuple(quota)), tuple(waived or ()), denied)
 
 
-def _stored(row: Row) -> StoredMessage:
-    values: Row = (*row[:8], PRIORITIES[row[8] - 1], *row[9:23], _usage(row[23:]))
-    return StoredMessage(*values)
-
-
 def _usage(row: Row) -> Usage | None:
     return Usage(*row) if row[0] else None
-
-
-def _claimed(tenant: str, row: Row) -> Outgoing:
-    message_id, to, kind, content, reply_to, mentions, client_ref, answers, priority, send_at, expires_at, _ = row
-    return Outgoing(
-        id=message_id,
-        tenant=tenant,
-        to=to,
-        phone=None if "@" in to else to,
-        lid=to if to.endswith("@lid") else None,
-        kind=kind,
-        content=content,
-        reply_to=reply_to,
-        mentions=tuple(mentions),
-        client_ref=client_ref,
-        answers=answers,
-        priority=PRIORITIES[priority - 1],
-        send_at=send_at,
-        expires_at=expires_at,
-    )
-
-
-def _changes(rows: list[Row], status: Status, cause: str) -> list[StatusChange]:
-    return [
-        StatusChange(tenant=tenant, message_id=message_id, to=to, status=status, at=at, cause=cause)
-        for message_id, tenant, to, at in rows
-    ]
 
 
 def _incoming(row: Row) -> Incoming:

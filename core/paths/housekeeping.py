@@ -1,4 +1,4 @@
-"""What time does to messages: they expire, their process dies, their keys grow old."""
+"""What time does to messages: they expire, their process dies, WhatsApp is silent, their keys grow old."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 EVERY = 1.0
 """Seconds between two rounds of expiry."""
 
-ORPHANS_EVERY = 10
-"""Rounds between two looks for messages in flight whose process is gone."""
+SETTLE_EVERY = 10
+"""Rounds between two looks for messages in flight whose process is gone, or that wait for WhatsApp's word."""
 
 LOST_EVERY = 5
 """Rounds between two looks for incoming messages that nobody will write down any more."""
@@ -40,7 +40,7 @@ for a moment is not yet gone."""
 class Housekeeping:
     """Runs in every process; PostgreSQL sees to it that each row is dealt with once."""
 
-    def __init__(  # noqa: PLR0913 - all that time works on
+    def __init__(  # noqa: PLR0913 - the composition root hands everything over once
         self,
         store: Store,
         sessions: SessionStore,
@@ -49,15 +49,17 @@ class Housekeeping:
         batcher: Batcher,
         *,
         forgetting: Forgetting,
+        resends: Callable[[str], bool],
     ) -> None:
+        """`resends(tenant)`: it wants its `unknown` messages sent once more."""
         self._store, self._sessions, self._clock = store, sessions, clock
         self._statuses, self._batcher = statuses, batcher
-        self._forgetting = forgetting
+        self._forgetting, self._resends = forgetting, resends
 
     async def start(self) -> None:
         """What was in flight when its gateway died is named before anything new is sent. Raises Unavailable."""
         alone = len(await self._store.live_processes()) <= 1
-        self.publish(await self._store.settle_orphans(0.0 if alone else GRACE))
+        self.publish(await self._settle(0.0 if alone else GRACE))
 
     async def run(self) -> None:
         """For ever."""
@@ -65,8 +67,10 @@ class Housekeeping:
         while True:
             await self._round(self._batcher.withdraw)
             await self._round(self._store.expire)
-            if number % ORPHANS_EVERY == 0:
-                await self._round(lambda: self._store.settle_orphans(GRACE))
+            if number % SETTLE_EVERY == 0:
+                await self._round(self._settle)
+                await self._round(self._resend)
+                await self._round(self._overdue)
             if number % LOST_EVERY == 0:
                 await self._round(self._name_lost)
             if number % FORGET_EVERY == 0:
@@ -79,6 +83,25 @@ class Housekeeping:
             self.publish(await work())
         except (Unavailable, StatementRejected) as error:
             log.warning("housekeeping waits: %s", error, extra={"action": "housekeeping.database_away"})
+
+    async def _settle(self, grace: float = GRACE) -> list[StatusChange]:
+        """What never left goes again: for nobody that is news."""
+        changes = await self._store.settle(grace)
+        for again in (change for change in changes if change.status == "queued"):
+            log.warning("%s of %s had not left when its process died: it goes now", again.message_id, again.tenant,
+                        extra={"action": "message.again", "tenant": again.tenant, "message_id": again.message_id})  # fmt: skip # noqa: E501
+        return [change for change in changes if change.status != "queued"]
+
+    async def _resend(self) -> list[StatusChange]:
+        whom = [tenant for tenant in await self._store.tenants_with_unknown() if self._resends(tenant)]
+        return await self._store.resend(whom) if whom else []
+
+    async def _overdue(self) -> list[StatusChange]:
+        """Their status is what it was: an event tells of them, and the log."""
+        for tenant, message_id in await self._store.overdue():
+            log.warning("WhatsApp has not confirmed %s of %s for a minute", message_id, tenant,
+                        extra={"action": "message.overdue", "tenant": tenant, "message_id": message_id})  # fmt: skip
+        return []
 
     async def _forget(self) -> list[StatusChange]:
         await self._forgetting.run()

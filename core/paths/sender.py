@@ -1,6 +1,6 @@
 """Out again: claims the due messages of each tenant, hands them to its transport, records what became of them.
 
-One task per tenant that has something queued: pace and order are the database's (`claim_v1`), so that several
+One task per tenant that has something queued: pace and order are the database's (`claim_v3`), so that several
 processes may serve one tenant. A task waits until the next message is due, or until something new comes in.
 """
 
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from core.clock import Clock
     from core.model import Outgoing, Status
     from core.transport.base import Transport
-    from db.store import Store
+    from db.outbox_store import OutboxStore
+
+    Handed = bytes | str
+    """An attempt by its secret; a message that makes none, by its id."""
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +50,11 @@ TYPING = 4.0
 GLIMPSE = 0.3
 """Seconds before a message is due from which on typing is not begun any more: it might arrive after the message."""
 
+OF_THE_SESSION = frozenset(
+    {"not_connected", "disconnected", "not_logged_in", "not_open", "lease_lost", "rate_limited", "reach_out_timelock"}
+)
+"""Causes for which a message did not leave that say nothing about the message: it may be tried until it expires."""
+
 _RETRY = 0.2
 
 
@@ -55,17 +63,21 @@ class Sender:
 
     def __init__(  # noqa: PLR0913 - the composition root hands everything over once
         self,
-        store: Store,
+        store: OutboxStore,
         clock: Clock,
         transport_of: Callable[[str], Transport | None],
         *,
         process: int,
         may_send: Callable[[], bool],
-        on_recorded: Callable[[StatusChange, str | None], None],
+        on_recorded: Callable[[StatusChange], None],
+        secret: Callable[[], bytes | None] = lambda: None,
+        known_only: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """`transport_of(tenant)`: None while its messages cannot go from here; `process`: this process's number,
         written into claimed rows; `may_send`: false while PostgreSQL is away, or while messages wait to be withdrawn;
-        `on_recorded(change, wa_id)` is told what became of each message."""
+        `on_recorded` is told what became of each message; `secret`: makes that of an attempt on WhatsApp;
+        `known_only(tenant)`: no new conversations now."""
+        self._secret, self._known_only = secret, known_only
         self._store, self._clock, self._on_recorded = store, clock, on_recorded
         self._transport_of, self._process, self._may_send = transport_of, process, may_send
         self._put_backs: dict[str, int] = {}  # tenant -> how often in a row its message did not leave
@@ -76,7 +88,7 @@ class Sender:
         self._serving: dict[str, asyncio.Task[None]] = {}
         self._stopping = False
         self._hold_until = 0.0
-        self._handed: set[str] = set()  # given to a transport, and not recorded since
+        self._handed: set[Handed] = set()  # given to a transport, and not recorded since
 
     def hold(self) -> None:
         """PostgreSQL was away: send nothing for `RECOVERY` seconds."""
@@ -134,9 +146,9 @@ class Sender:
             while not self._stopping:
                 news.clear()
                 match await self._claim(tenant):
-                    case Claimed(message):
+                    case Claimed() as claimed:
                         reach("claimed")
-                        await self._send(message)
+                        await self._send(claimed)
                     case Wait(seconds, to):
                         rest = min(seconds, REST)
                         await self._clock.sleep(rest)
@@ -169,7 +181,8 @@ class Sender:
         if not self._may_send() or self._clock.monotonic() < self._hold_until:
             return Wait(_RETRY)
         try:
-            return await self._store.claim(tenant, self._process)
+            only = self._known_only(tenant)
+            return await self._store.claim(tenant, self._process, self._secret(), known_only=only)
         except Unavailable as error:
             log.warning("cannot claim: %s", error, extra={"action": "sender.database_away", "tenant": tenant})
             return Wait(_RETRY)
@@ -183,17 +196,17 @@ class Sender:
             waiting.cancel()
             sleeping.cancel()
 
-    async def _send(self, message: Outgoing) -> None:
+    async def _send(self, claimed: Claimed) -> None:
         """Send and record. Whatever the transport does, the row gets a final word."""
-        started = self._clock.monotonic()
+        message, started = claimed.message, self._clock.monotonic()
         self._typed.pop(message.tenant, None)
         try:
-            status, cause, wa_id = await self._hand_over(message)
+            status, cause, wa_id = await self._hand_over(claimed)
         except SendFailed as error:
-            await self._put_back(message, error.cause)
+            await self._put_back(claimed, error)
             return
         self._put_backs.pop(message.tenant, None)
-        await self._record(message, status, cause, wa_id)
+        await self._record(claimed, status, cause, wa_id)
         milliseconds = (self._clock.monotonic() - started) * 1000
         log.info(
             "%s %s to %s for %s in %.0f ms%s",
@@ -201,49 +214,64 @@ class Sender:
             extra={"action": f"send.{status}", "tenant": message.tenant, "message_id": message.id},
         )  # fmt: skip
 
-    async def _hand_over(self, message: Outgoing) -> tuple[Status, str | None, str | None]:
-        """(status, cause, WhatsApp's id). A message that was handed over before and is claimed again, because
+    async def _hand_over(self, claimed: Claimed) -> tuple[Status, str | None, str | None]:
+        """(status, cause, WhatsApp's id). An attempt that was handed over before and is claimed again, because
         recording it went wrong, is never handed over twice. Raises SendFailed for one that did not leave and may be
         tried again."""
+        message, handed = claimed.message, _handed(claimed)
         transport = self._transport_of(message.tenant)
-        if message.id in self._handed:
+        if handed in self._handed:
             return "unknown", "not_recorded", None
         if transport is None:
             raise SendFailed("not_connected", retry=True)
-        self._handed.add(message.id)
+        self._handed.add(handed)
         reach("handing_over")
         try:
-            sent = await transport.send(message)
+            sent = await transport.send(message, claimed.secret)
             reach("answered")
             return "sent", None, sent.wa_id
         except SendFailed as error:
             if error.retry:
-                self._handed.discard(message.id)
+                self._handed.discard(handed)
                 raise
             return "unknown" if error.left else "failed", error.cause, None
         except Exception:
             log.exception("transport failed", extra={"action": "send.crashed", "tenant": message.tenant})
             return "unknown", "transport_crashed", None
 
-    async def _put_back(self, message: Outgoing, cause: str) -> None:
-        """It did not leave: it goes when the session is there again, unless its time is over before."""
-        log.info("%s to %s for %s stands in line again: %s", message.id, message.to, message.tenant, cause,
+    async def _put_back(self, claimed: Claimed, why: SendFailed) -> None:
+        """It did not leave: it goes when the session is there again, unless its time is over before. For a reason of
+        its own it waits alone, and not for ever."""
+        message = claimed.message
+        log.info("%s to %s for %s did not leave: %s", message.id, message.to, message.tenant, why.cause,
                  extra={"action": "send.put_back", "tenant": message.tenant, "message_id": message.id})  # fmt: skip
+        if (failed := await self._requeue(claimed, why)) is not None:
+            self._on_recorded(failed)
+        if why.cause in OF_THE_SESSION and not why.pause:
+            await self._pause(message)
+
+    async def _requeue(self, claimed: Claimed, why: SendFailed) -> StatusChange | None:
         while True:
             try:
-                await self._store.requeue(message.id, self._process, cause)
-                break
+                return await self._store.requeue(
+                    claimed.message.id, self._process, why.cause,
+                    secret=claimed.secret, is_own=why.cause not in OF_THE_SESSION, pause=why.pause,
+                )  # fmt: skip
             except Unavailable as error:
                 log.warning("cannot put back: %s", error, extra={"action": "sender.database_away"})
             await self._clock.sleep(_RETRY)
+
+    async def _pause(self, message: Outgoing) -> None:
+        """Nothing of the tenant's can leave: not to be tried at once, nor long after it can again."""
         again = self._put_backs[message.tenant] = self._put_backs.get(message.tenant, 0) + 1
         if not self._stopping:
             self._pauses[message.tenant] = pause = asyncio.Event()
             await self._wait(pause, min(2.0 ** (again - 2), LONGEST_WAIT))
             del self._pauses[message.tenant]
 
-    async def _record(self, message: Outgoing, status: Status, cause: str | None, wa_id: str | None) -> None:
+    async def _record(self, claimed: Claimed, status: Status, cause: str | None, wa_id: str | None) -> None:
         """Until it is written: while PostgreSQL is away, what happened is kept here."""
+        message = claimed.message
         change = StatusChange(
             tenant=message.tenant,
             message_id=message.id,
@@ -254,7 +282,9 @@ class Sender:
         )
         while True:
             try:
-                written = await self._store.record(change, self._process, wa_id=wa_id, gives_back=status == "failed")
+                written = await self._store.record(
+                    change, self._process, secret=claimed.secret, wa_id=wa_id, gives_back=status == "failed"
+                )
                 break
             except Unavailable as error:
                 log.warning("cannot record: %s", error, extra={"action": "sender.database_away"})
@@ -263,6 +293,10 @@ class Sender:
                 change, wa_id = replace(change, cause="not_recordable"), None
             await self._clock.sleep(_RETRY)
         reach("recorded")
-        self._handed.discard(message.id)
+        self._handed.discard(_handed(claimed))
         if written is not None:
-            self._on_recorded(written, wa_id)
+            self._on_recorded(written)
+
+
+def _handed(claimed: Claimed) -> Handed:
+    return claimed.secret or claimed.message.id

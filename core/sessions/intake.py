@@ -6,10 +6,7 @@ PostgreSQL is away the caller waits, and with it the library, which then stops r
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections import defaultdict
-from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -32,10 +29,6 @@ log = logging.getLogger(__name__)
 OLD_NEWS = timedelta(minutes=2)
 """A message that is older on arrival is backlog: bots do not answer it."""
 
-EARLY = 1000
-"""Messages whose receipts wait for the record of their sending; beyond that the oldest is forgotten. Most of them are
-none of ours: what a person wrote on the tenant's own phone."""
-
 _RETRY = 0.2
 
 
@@ -44,8 +37,6 @@ class Intake:
 
     def __init__(self, store: Store, sessions: SessionStore, clock: Clock, *, process: int) -> None:
         self._store, self._sessions, self._clock, self._process = store, sessions, clock, process
-        self._early: dict[tuple[str, str], list[Receipt]] = {}
-        self._in_turn: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def take(self, tenant: str, event: Arriving) -> None:
         """Whatever came; returns when it is written."""
@@ -106,43 +97,17 @@ class Intake:
                 return
 
     async def receipt(self, tenant: str, receipt: Receipt) -> None:
-        """Write how far messages have come. One that overtakes the record of its own sending waits for it."""
+        """Write how far messages have come. A message has its WhatsApp id before it leaves, so that no receipt comes
+        too early."""
         reach("receipt_received")
-        async with self._in_turn[tenant]:
-            held = [wa_id for wa_id in receipt.ids if (tenant, wa_id) in self._early]
-            fresh = tuple(wa_id for wa_id in receipt.ids if wa_id not in held)
-            known = await self._acked(tenant, replace(receipt, ids=fresh)) if fresh else set()
-            reach("receipt_written")
-            for wa_id in receipt.ids:
-                if wa_id not in known:
-                    self._early.setdefault((tenant, wa_id), []).append(receipt)
-            for wa_id in held:
-                await self._write_held(tenant, wa_id)
-            while len(self._early) > EARLY:
-                self._early.pop(next(iter(self._early)))
-
-    async def sent(self, tenant: str, wa_id: str) -> None:
-        """A message was recorded as sent: its receipts may have come already."""
-        # In turn: a receipt that did not find the row is kept by the time that this looks.
-        async with self._in_turn[tenant]:
-            await self._write_held(tenant, wa_id)
-
-    async def _write_held(self, tenant: str, wa_id: str) -> None:
-        """What came early is written before what came after it."""
-        held = self._early.get((tenant, wa_id), [])
-        while held and await self._acked(tenant, replace(held[0], ids=(wa_id,))):
-            del held[0]
-        if not held:
-            self._early.pop((tenant, wa_id), None)
-
-    async def _acked(self, tenant: str, receipt: Receipt) -> set[str]:
-        """Those of its messages that are known by their WhatsApp ids."""
         while True:
             try:
-                return set(await self._sessions.acked(tenant, receipt.ids, receipt.status, self._process))
+                await self._sessions.acked(tenant, receipt.ids, receipt.status, self._process)
+                break
             except Unavailable as error:
                 log.warning("receipt waits: %s", error, extra={"action": "intake.database_away", "tenant": tenant})
                 await self._clock.sleep(_RETRY)
             except StatementRejected as error:
                 log.error("receipt: %s", error, extra={"action": "intake.receipt_rejected", "tenant": tenant})
-                return set(receipt.ids)
+                break
+        reach("receipt_written")

@@ -83,8 +83,12 @@ class Session:
     @property
     def ready(self) -> bool:
         """Whether a message may be tried now."""
-        state = self.status.state
-        return state == "connected" or (state == "restricted" and self._timelock.lets_try)
+        return self.status.state in ("connected", "restricted")
+
+    @property
+    def known_only(self) -> bool:
+        """Whether WhatsApp would refuse new conversations now."""
+        return self._timelock.in_force and not self._timelock.lets_try
 
     # Opening and closing. One task at a time does either, so that they never meet inside the library.
 
@@ -312,31 +316,40 @@ class Session:
 
     # Sending
 
-    async def send(self, message: Outgoing) -> Sent:
+    async def send(self, message: Outgoing, secret: bytes | None = None) -> Sent:
         """Raises SendFailed."""
         client = self._client
         if client is None or self._over or not self.ready:
             raise SendFailed("not_connected", retry=True)
         quote = await self._quote(message.reply_to)
         try:
-            sent = await client.send(message.to, message.content, quote=quote, mentions=message.mentions)
+            sent = await client.send(message.to, message.content, quote=quote, mentions=message.mentions, secret=secret)
         except SendFailed as error:
-            if error.cause == "reach_out_timelock":
-                await self._refused()
-            elif error.cause == "lease_lost" and client is self._client:
+            if error.cause == "lease_lost" and client is self._client:
                 self._around.lost(self.tenant)
-            raise
-        if self._timelock.in_force:
+            if error.cause != "reach_out_timelock":
+                raise
+            raise SendFailed(error.cause, retry=True, detail=error.detail, pause=await self._refused()) from error
+        if self._timelock.in_force and not await self._is_known(message):
             self._timelock.lifted()
             if self.status.state == "restricted":
                 await self._standing.enter("connected", None)
         return sent
 
-    async def _refused(self) -> None:
+    async def _is_known(self, message: Outgoing) -> bool:
+        """Whether WhatsApp takes the message while it refuses new conversations; in doubt that it does."""
+        try:
+            return message.answers is not None or await self._around.store.has_heard_from(self.tenant, message.to)
+        except (Unavailable, StatementRejected):
+            return True
+
+    async def _refused(self) -> float:
+        """In how many seconds the next may be tried."""
         pause = self._timelock.refused()
         asyncio.get_running_loop().call_later(pause, self._around.usable, self.tenant)
         if self.status.state in ("connected", "restricted"):
             await self._standing.enter("restricted", self._timelock.words)
+        return pause
 
     async def _quote(self, wa_id: str | None) -> Quote | None:
         """What is to be quoted. A message whose quote cannot be looked up has not left. Raises SendFailed."""

@@ -13,7 +13,8 @@ _GROWTH = (1, 5, 15, 60)
 
 
 class Timelock:
-    """In force from a refused message until one has left. Meanwhile one message is tried now and then."""
+    """In force from a refused message until a new conversation has begun. Meanwhile one is tried now and then; who
+    has written to the tenant is written to as ever."""
 
     def __init__(self, clock: Clock, first_pause: float) -> None:
         """`first_pause`: seconds until the next message is tried after a first refusal."""
@@ -30,21 +31,21 @@ class Timelock:
 
     @property
     def lets_try(self) -> bool:
-        """Whether a message may be tried now."""
+        """Whether a new conversation may be tried now."""
         return self._clock.monotonic() >= self._until
 
     def refused(self) -> float:
-        """Another message was refused; in how many seconds the next may be tried."""
+        """Another message was refused; in how many seconds a new conversation may be tried."""
         pause = self._first_pause * _GROWTH[min(self._refusals, len(_GROWTH) - 1)]
         self._refusals += 1
         self._until = self._clock.monotonic() + pause
         again = self._clock.now() + timedelta(seconds=pause)
         self.words = (
-            "WhatsApp refuses new conversations of this number (463); the queue waits, and the next message is tried "
-            f"at {again:%H:%M:%S} UTC"
+            "WhatsApp refuses new conversations of this number (463): they wait, and the next one is tried at "
+            f"{again:%H:%M:%S} UTC; who has written before is answered"
         )
         return pause
 
     def lifted(self) -> None:
-        """A message has left."""
+        """A new conversation has begun."""
         self._refusals = 0

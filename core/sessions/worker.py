@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from core.clock import Clock
-    from core.model import Outgoing, StatusChange
+    from core.model import Outgoing
     from core.session_rows import Lease
     from core.sessions.logins import Logins
     from core.sessions.protocol import Orders, Report
@@ -47,9 +47,6 @@ written down too."""
 
 LONGEST_SEND = 85.0
 """Seconds after which a session is handed over whatever is in flight: WhatsApp's answer takes 75 at most."""
-
-_RECEIPTS = 1.0
-"""Seconds at the end for receipts that came before the record of their message."""
 
 _GONE = SessionStatus("disconnected", "not held by this process")
 _STOPPED, _RESTARTED = "the gateway was stopped", "its session process is started again"
@@ -77,7 +74,7 @@ class Worker:
         the database is there."""
         self.process, self.sandbox = begin.process, begin.sandbox is not None
         self.timelock_pause = begin.timelock_pause
-        self.clock, self.store, self.logins, self.client = clock, sessions, logins, connect
+        self.clock, self.store, self.logins, self.client, self._outbox = clock, sessions, logins, connect, store
         self.room = Room(clock, sessions.free_connections)
         self.turn: AbstractAsyncContextManager[None, None] = Turns(clock, self.room)
         self.intake = Intake(store, sessions, clock, process=self.process)
@@ -87,11 +84,12 @@ class Worker:
         self._parting: set[str] = set()  # handed over as soon as their message in flight is recorded
         self._away = self._leaving = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._late_receipts: set[asyncio.Task[None]] = set()
         self.ended = asyncio.Event()
         self.sender = Sender(
             store, clock, self._transport_of,
-            process=self.process, may_send=lambda: is_listening() and self.room.take(), on_recorded=self._recorded,
+            process=self.process, may_send=lambda: is_listening() and self.room.take(),
+            on_recorded=lambda _: None,  # record.sql tells the gateways
+            secret=clock.secret, known_only=self._known_only,
         )  # fmt: skip
 
     # Orders
@@ -135,12 +133,22 @@ class Worker:
     async def _open(self, tenant: str) -> None:
         lease = await self._lease(tenant)
         reach("leased")
+        if lease is not None:
+            await self._settle(tenant)
         if lease is None or self._leaving:
             self._report(Closed(tenant, rests=False))
         elif tenant not in self._sessions:
             self._sessions[tenant] = session = Session(lease, self)
             if not self._away:
                 session.open()
+
+    async def _settle(self, tenant: str) -> None:
+        """What an earlier holder had on its way: nobody else can send for the tenant now. Housekeeping would do it a
+        little later."""
+        try:
+            await self._outbox.settle(self.process, 0.0, tenant)
+        except (Unavailable, StatementRejected) as error:
+            log.warning("cannot settle: %s", error, extra={"action": "worker.not_settled", "tenant": tenant})
 
     async def _lease(self, tenant: str) -> Lease | None:
         while True:
@@ -238,8 +246,7 @@ class Worker:
                 self._go(self._let_go(tenant, rests=False))
 
     async def close(self) -> None:
-        """Stop claiming; what is in flight is sent and recorded; disconnect; what has arrived is written, receipts too
-        that waited for their message's record; let go."""
+        """Stop claiming; what is in flight is sent and recorded; disconnect; what has arrived is written; let go."""
         self._leaving = True
         sending = asyncio.create_task(self.sender.close())
         await asyncio.wait([sending], timeout=IN_FLIGHT)
@@ -247,8 +254,6 @@ class Worker:
         closing = [session.close() for session in self._sessions.values()]
         await asyncio.gather(*closing, return_exceptions=True)
         await asyncio.wait([sending], timeout=IN_FLIGHT)
-        if self._late_receipts:
-            await asyncio.wait(self._late_receipts, timeout=_RECEIPTS)
         await self.store.release(self.process, None, _RESTARTED if self.ended.is_set() else _STOPPED)
         reach("released")
 
@@ -304,19 +309,17 @@ class Worker:
         session = self._sessions.get(tenant)
         return session.status if session else _GONE
 
-    async def send(self, message: Outgoing) -> Sent:
+    async def send(self, message: Outgoing, secret: bytes | None = None) -> Sent:
         """Raises SendFailed."""
         if (session := self._sessions.get(message.tenant)) is None:
             raise SendFailed("not_connected", retry=True)
-        return await session.send(message)
+        return await session.send(message, secret)
+
+    def _known_only(self, tenant: str) -> bool:
+        session = self._sessions.get(tenant)
+        return session is not None and session.known_only
 
     async def typing(self, tenant: str, to: str) -> None:
         """Best effort."""
         if session := self._sessions.get(tenant):
             await session.typing(to)
-
-    def _recorded(self, change: StatusChange, wa_id: str | None) -> None:
-        if wa_id is not None:
-            writing = self._go(self.intake.sent(change.tenant, wa_id))
-            self._late_receipts.add(writing)
-            writing.add_done_callback(self._late_receipts.discard)

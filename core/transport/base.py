@@ -32,13 +32,13 @@ class SessionStatus:
 
 
 class Transport(Protocol):
-    """Sends tenants' messages. `send` raises `core.errors.SendFailed`; `typing` shows `to` that something is being
-    written, and never fails."""
+    """Sends tenants' messages. `send` raises `core.errors.SendFailed`; its `secret` (32 bytes) goes with a message that
+    WhatsApp carries. `typing` shows `to` that something is being written, and never fails."""
 
     name: str
 
     def status(self, tenant: str) -> SessionStatus: ...
 
-    async def send(self, message: Outgoing) -> Sent: ...
+    async def send(self, message: Outgoing, secret: bytes | None = None) -> Sent: ...
 
     async def typing(self, tenant: str, to: str) -> None: ...

@@ -37,7 +37,7 @@ class DryRun:
         """Connected since the transport was made, whoever asks."""
         return SessionStatus(state="connected", since=self._since)
 
-    async def send(self, message: Outgoing) -> Sent:
+    async def send(self, message: Outgoing, _: bytes | None = None) -> Sent:
         """Remember the message and tell of it. Raises what a test has put into `answers`."""
         answer = self.answers.popleft() if self.answers else None
         if isinstance(answer, Exception):

@@ -1,1 +1,1 @@
-SELECT forget_v1()
+SELECT forget_v1(), forget_attempts_v1()

@@ -1,1 +1,1 @@
-SELECT at FROM record_v1(%(id)s, %(status)s, %(cause)s, %(wa_id)s, %(returns)s)
+SELECT at FROM record_v2(%(id)s, %(process)s, %(secret)s, %(status)s, %(cause)s, %(wa_id)s, %(returns)s)

@@ -73,6 +73,8 @@ class Door:
     db: Database
     store: Store = field(init=False)
     processes: int = 0
+    holders: dict[str, int] = field(default_factory=dict)
+    """Message -> the process that has claimed it last."""
 
     def __post_init__(self) -> None:
         self.store = Store(self.db)
@@ -84,13 +86,17 @@ class Door:
         """As another process each time: one process gets what it holds already."""
         self.processes += 1
         claimed = await self.store.claim(tenant, self.processes)
-        return claimed.message if isinstance(claimed, Claimed) else None
+        if not isinstance(claimed, Claimed):
+            return None
+        self.holders[claimed.message.id] = self.processes
+        return claimed.message
 
-    async def sent(self, message: Outgoing) -> None:
+    async def sent(self, message: Outgoing, process: int | None = None) -> None:
+        """Recorded by `process`, otherwise by whoever claimed it here."""
         change = StatusChange(
             tenant=message.tenant, message_id=message.id, to=message.to, status="sent", at=datetime.now(UTC)
         )
-        assert await self.store.record(change, self.processes, wa_id="WA") is not None
+        assert await self.store.record(change, process or self.holders[message.id], wa_id="WA") is not None
 
     async def counted(self, to: str = "628111", tenant: str = "shop") -> int:
         """The sum over all days."""

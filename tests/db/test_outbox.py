@@ -189,7 +189,7 @@ async def test_promises_are_kept_to_the_millisecond_along_a_line(door: Door) -> 
         result = await door.store.claim("shop", 1)
         if isinstance(result, Claimed):
             claimed[result.message.id] = datetime.now(UTC)
-            await door.sent(result.message)
+            await door.sent(result.message, 1)
         elif isinstance(result, Wait):
             await asyncio.sleep(result.seconds + 0.01)
     [(slot,)] = await door.db.fetch("SELECT paced_at FROM lines")
@@ -248,7 +248,7 @@ async def test_what_failed_before_it_left_returns_its_count_and_what_may_have_le
         change = StatusChange(
             tenant="shop", message_id=message.id, to=message.to, status=status, at=datetime.now(UTC), cause="why"
         )
-        assert await door.store.record(change, door.processes, gives_back=gives_back) is not None
+        assert await door.store.record(change, door.holders[message.id], gives_back=gives_back) is not None
         assert await door.counted() == left
 
 
@@ -261,9 +261,9 @@ async def test_a_message_in_flight_of_a_dead_process_becomes_unknown_and_of_a_li
         await alive.fetch("SELECT pg_advisory_xact_lock(process_class(), 7)")
         await door.store.claim("shop", 7)
         await door.store.claim("shop", 8)
-        [settled] = await door.store.settle_orphans(0)
+        [settled] = await door.store.settle(9, 0.0)
         assert (settled.to, settled.status) == ("628222", "unknown")
-    [settled] = await door.store.settle_orphans(0)
+    [settled] = await door.store.settle(9, 0.0)
     assert settled.to == "628111"
     message = await door.store.message("shop", settled.message_id)
     assert message is not None
@@ -275,7 +275,7 @@ async def test_late_news_settle_an_unknown_message(door: Door) -> None:
     await door.admit(candidate())
     message = await door.claim()
     assert message is not None
-    await door.store.settle_orphans(0)
+    await door.store.settle(9, 0.0)
     await door.sent(message)
     assert await door.statuses() == {"sent": 1}
 
@@ -362,7 +362,7 @@ async def test_books_are_right_after_any_history(door: Door) -> None:
             change = StatusChange(
                 tenant="shop", message_id=message.id, to=message.to, status=status, at=datetime.now(UTC)
             )
-            await door.store.record(change, door.processes, gives_back=status == "failed")
+            await door.store.record(change, door.holders[message.id], gives_back=status == "failed")
         if known and rng.random() < 0.3:
             await door.store.cancel("shop", rng.choice(known))
         if known and rng.random() < 0.1:
