@@ -45,14 +45,14 @@ class Line:
         self.claims: list[float] = []
         self.typed: list[tuple[float, str]] = []
 
-    async def claim(self, *_: object) -> Claimed | Wait | None:
+    async def claim(self, *_: object, **__: object) -> Claimed | Wait | None:
         self.claims.append(self.clock.passed)
         return self.answers.pop(0) if self.answers else None
 
     async def record(self, change: StatusChange, *_: object, **__: object) -> None:
         """Nothing to keep."""
 
-    async def send(self, _: Outgoing) -> Sent:
+    async def send(self, _: Outgoing, __: bytes | None = None) -> Sent:
         return Sent("3EB0", NOW)
 
     async def typing(self, _: str, to: str) -> None:
@@ -71,7 +71,7 @@ async def played(*answers: Claimed | Wait) -> Line:
     clock = Played()
     line = Line(clock, *answers)
     sender = Sender(
-        cast("Any", line), clock, lambda _: line, process=1, may_send=lambda: True, on_recorded=lambda *_: None
+        cast("Any", line), clock, lambda _: line, process=1, may_send=lambda: True, on_recorded=lambda _: None
     )
     sender.wake("shop")
     while len(line.claims) <= len(answers):

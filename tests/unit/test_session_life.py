@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -103,6 +104,7 @@ class World:
         self.given_up: list[str] = []
         self.openings: list[bool] = []
         self.devices, self.away = {JID}, False
+        self.heard_from: set[str] = set()
 
     def client(self, tenant: str, device: str | None, fence: int, on_event: OnEvent) -> FakeClient:
         self.clients.append(FakeClient(device or "", on_event, self.failures))
@@ -139,6 +141,11 @@ class World:
     async def unbind(self, process: int, tenant: str) -> bool:
         self.unbound += 1
         return True
+
+    async def has_heard_from(self, tenant: str, to: str) -> bool:
+        if self.away:
+            raise DatabaseUnavailable("away")
+        return to in self.heard_from
 
     async def quoted(self, tenant: str, wa_id: str) -> None:
         if self.away:
@@ -317,25 +324,43 @@ async def test_a_quote_that_cannot_be_looked_up_leaves_the_message_in_its_line(w
         world.away = False
 
 
-async def test_463_lets_one_message_try_now_and_then_also_after_a_reconnect(world: World) -> None:
-    """Held for the first pause and five times as long after the second refusal; a new connection changes nothing; the
-    first message that leaves lifts it."""
+async def test_463_lets_a_new_conversation_try_now_and_then_also_after_a_reconnect(world: World) -> None:
+    """Held for the first pause and five times as long after the second refusal, which is told with the refusal; a new
+    connection changes nothing; the first new conversation that begins lifts it."""
     async with world.connected() as (session, client):
         client.answers = [SendFailed("reach_out_timelock"), SendFailed("reach_out_timelock"), "3EB0"]
         for pause in (60, 300):
-            with pytest.raises(SendFailed):
+            with pytest.raises(SendFailed) as refused:
                 await session.send(MESSAGE)
+            assert (refused.value.retry, refused.value.pause) == (True, pause)
             assert session.status.state == "restricted"
             world.clock.at += pause - 1
-            assert not session.ready
+            assert (session.ready, session.known_only) == (True, True)
             await client.tell(Disconnected())
             await client.tell(Connected())
             assert session.status.state == "restricted"
-            assert not session.ready
+            assert session.known_only
             world.clock.at += 1
-            assert session.ready
+            assert not session.known_only
         await session.send(MESSAGE)
         assert session.status.state == "connected"
+        assert not session.known_only
+
+
+async def test_what_goes_to_old_acquaintances_says_nothing_about_new_conversations(world: World) -> None:
+    """Answers, and messages to who has written before, go while WhatsApp refuses others: that they do lifts nothing.
+    While PostgreSQL cannot say who has written, nothing is taken for lifted."""
+    async with world.connected() as (session, client):
+        client.answers = [SendFailed("reach_out_timelock")]
+        with pytest.raises(SendFailed):
+            await session.send(MESSAGE)
+        await session.send(replace(MESSAGE, answers="3EB0"))
+        world.heard_from = {MESSAGE.to}
+        await session.send(MESSAGE)
+        world.heard_from, world.away = set(), True
+        await session.send(MESSAGE)
+        world.away = False
+        assert session.status.state == "restricted"
 
 
 async def test_a_client_that_the_library_never_lets_go_ends_the_process(world: World) -> None:

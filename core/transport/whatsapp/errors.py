@@ -39,7 +39,7 @@ SENDING: tuple[Meaning, ...] = (
     # store/store.go ErrDeviceDeleted: what every table says after a logout
     _means(r"invalid use of deleted device", "not_logged_in", retry=True),
     # send.go, SendMessage: ErrServerReturnedError with the ack's error code
-    _means(r"^server returned error 463\b", "reach_out_timelock", retry=True),
+    _means(r"^server returned error 463\b", "reach_out_timelock"),
     _means(r"^server returned error 429\b", "rate_limited", retry=True),
     _means(r"^server returned error \d+", "refused_by_whatsapp"),
     # send.go, SendMessage: the frame is out, the answer did not come
