@@ -4,7 +4,7 @@
 -- a frame out it writes, in this order and on connections of its own: the secret with the id that it gave the message
 -- (whatsmeow_message_secrets), and the state of each conversation that encrypts it (whatsmeow_sessions, whatsmeow_sender_keys). Of the first
 -- a failure is only logged; without the second nothing leaves. So triggers on these tables note in the attempt
---   wa_id   the id under which it leaves, if it leaves
+--   wa_id   the id under which it leaves, if it leaves: so no receipt comes before it is known
 --   sealed  that since the claim some conversation of the tenant's has moved on: a ciphertext may be there
 -- An attempt that is not sealed has not left, and whoever raises the tenant's fence under `guard_fence` knows that it never will.
 --
@@ -275,9 +275,10 @@ BEGIN
 END $$;
 
 -- Receipts: the tenant's messages that left under these ids of WhatsApp, in whichever attempt, are at least this far. A receipt never takes
--- anything back, and it ends every doubt: a message that is in flight, unknown, or in line to be sent once more has arrived.
+-- anything back, and it ends every doubt: a message that is in flight, unknown, or in line to be sent once more has arrived, and so it was
+-- sent, which is told first.
 CREATE FUNCTION acked_v2(who text, wa_ids text[], new_status text)
-RETURNS TABLE (id uuid, recipient text, wa_id text, at timestamptz, is_news boolean) LANGUAGE plpgsql SET enable_seqscan = off AS $$
+RETURNS TABLE (id uuid, recipient text, wa_id text, status text, at timestamptz, is_news boolean) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
   ranks CONSTANT text[] := ARRAY['sent', 'delivered', 'read', 'played'];
@@ -293,19 +294,22 @@ BEGIN
   PERFORM count_in_line((SELECT array_agg(x.id) FROM messages x WHERE x.id = ANY (named) AND x.status = 'queued' AND x.in_line), -1);
   present := clock_timestamp();
   RETURN QUERY
+  UPDATE messages x
+     SET status = 'sent', cause = NULL, settled_at = present, process = NULL, sent_at = present, retry_at = NULL,
+         wa_id = coalesce((SELECT a.wa_id FROM attempts a WHERE a.message_id = x.id AND a.wa_id = ANY (wa_ids) LIMIT 1), x.wa_id),
+         history = x.history || jsonb_build_object('status', 'sent', 'at', present)
+   WHERE x.id = ANY (named) AND x.status IN ('unknown', 'sending', 'queued')
+  RETURNING x.id, x.recipient::text, x.wa_id, x.status, present, true;
+  RETURN QUERY
   WITH known AS MATERIALIZED (
-         SELECT x.id, x.recipient::text,
-                CASE WHEN x.wa_id = ANY (wa_ids) THEN x.wa_id
-                     ELSE (SELECT a.wa_id FROM attempts a WHERE a.message_id = x.id AND a.wa_id = ANY (wa_ids) LIMIT 1) END AS wa_id,
-                coalesce(x.status IN ('unknown', 'sending', 'queued')
-                         OR array_position(ranks, x.status) < array_position(ranks, new_status), false) AS is_news
+         SELECT x.id, x.recipient::text, x.wa_id,
+                coalesce(array_position(ranks, x.status) < array_position(ranks, new_status), false) AS is_news
            FROM messages x WHERE x.id = ANY (named)),
        written AS (
-         UPDATE messages x SET status = new_status, cause = NULL, settled_at = present, process = NULL, wa_id = k.wa_id,
-                sent_at = coalesce(x.sent_at, present), retry_at = NULL,
+         UPDATE messages x SET status = new_status, cause = NULL, settled_at = present,
                 history = x.history || jsonb_build_object('status', new_status, 'at', present)
            FROM known k WHERE k.is_news AND x.id = k.id)
-  SELECT k.id, k.recipient, k.wa_id, present, k.is_news FROM known k ORDER BY k.id;
+  SELECT k.id, k.recipient, k.wa_id, new_status, present, k.is_news FROM known k ORDER BY k.id;
 END $$;
 
 -- Messages in flight that nobody holds any more: their process shows no sign of life (and they were claimed over `grace` ago), or the

@@ -227,7 +227,7 @@ async def test_an_early_receipt_is_not_taken_back(flight: Flight) -> None:
     assert await flight.record(attempt, "sent", "3EB0") is None
     stored = await flight.stored(attempt.message)
     assert (stored.status, stored.wa_id) == ("read", "3EB0")
-    assert await flight.story(attempt.message) == [("read", None)]
+    assert await flight.story(attempt.message) == [("sent", None), ("read", None)]
     assert await flight.db.fetch("SELECT * FROM attempts") == []
 
 

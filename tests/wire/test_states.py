@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from tests.wire.town import Town
 
 SHOP, CAFE, BAKER, TAILOR, BARBER = (f"62811111111{number}" for number in range(1, 6))
-BUDI = "628222222222"
+BUDI, SITI = "628222222222", "628333333333"
 LIMITED = "{api_key: , daily_limit: {limit: 2}, delay: {min: 0, max: 0}}"
 
 
@@ -41,24 +41,30 @@ async def arrived(phone: Phone, *texts: str) -> None:
     assert tuple(message.text for message in phone.received) == texts
 
 
-async def test_code_463_fails_one_message_and_holds_the_others_until_one_gets_through(town: Town) -> None:
-    """The refused message is named and its quota given back; the state is `restricted` with the reason; the queue
-    waits; the first message that WhatsApp takes makes the session `connected` again."""
-    town.installation.write("service.yaml", "sessions: {timelock_pause: 3}\n")
+async def test_code_463_holds_new_conversations_and_answers_go_on(town: Town) -> None:
+    """The refused message goes back to its place and counts once; the state is `restricted` with the reason; who has
+    written before is written to as ever, which lifts nothing; the first new conversation that WhatsApp takes makes the
+    session `connected` again."""
+    town.installation.write("service.yaml", "sessions: {timelock_pause: 15}\n")
     await town.add("shop", plugins=LIMITED)
     await town.serve()
     await town.pair("shop", SHOP)
-    budi = town.sandbox.phone(BUDI, "Budi")
+    budi, siti = town.sandbox.phone(BUDI, "Budi"), town.sandbox.phone(SITI, "Siti")
+    await siti.send(SHOP, "hello")
+    await until(lambda: town.query("SELECT id FROM incoming_messages"), bool)
     town.sandbox.refuse_sends(SHOP, 463, 1)
-    refused = await town.send("shop", BUDI, "refused")
-    told = await town.until_status("shop", refused["id"], "failed")
-    assert told["history"][-1]["cause"] == "reach_out_timelock"
+    refused = await town.send("shop", BUDI, "one")
     restricted = await town.until_state("shop", "restricted")
     assert "463" in restricted["reason"]
-    held = [await town.send("shop", BUDI, text) for text in ("one", "two")]  # the limit is two: one was given back
-    assert {(await town.status_of("shop", message["id"]))["status"] for message in held} == {"queued"}
+    held = await town.send("shop", BUDI, "two")
+    known = await town.send("shop", SITI, "to an old acquaintance")
+    await town.until_status("shop", known["id"], "sent", "delivered")
     assert (await town.state("shop"))["state"] == "restricted"
+    assert [(await town.status_of("shop", each["id"]))["status"] for each in (refused, held)] == ["queued", "queued"]
+    told = await town.status_of("shop", refused["id"])
+    assert told["history"][-1]["cause"] == "reach_out_timelock"
     await arrived(budi, "one", "two")
+    await arrived(siti, "to an old acquaintance")
     await town.until_state("shop", "connected")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -18,6 +20,7 @@ import psycopg2
 from db.embedded import EmbeddedPostgres
 from sandbox.control import serve_control
 from tests.service.gateway_process import Installation
+from tests.wire.processes import is_running, session_processes
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -65,6 +68,12 @@ class Town:
     async def stop(self) -> int:
         """SIGTERM to the gateway; its exit status."""
         return await asyncio.to_thread(self.gateway.stop)
+
+    async def kill_sessions(self) -> None:
+        """SIGKILL to all session processes of the gateway."""
+        for pid in session_processes(self.gateway.pid):
+            os.kill(pid, signal.SIGKILL)
+            await until(lambda pid=pid: is_running(pid), lambda running: not running)
 
     async def kill(self) -> None:
         """SIGKILL to the gateway."""
