@@ -49,8 +49,8 @@ class OutboxStore:
         wa_id: str | None = None,
         gives_back: bool = False,
     ) -> StatusChange | None:
-        """Write what became of a message in flight, and tell all gateways; None when it is no news, or another's
-        message by now. `secret`: of its attempt; `gives_back`: what it counted returns."""
+        """Write what became of a message in flight; None when it is no news, or another's message by now. `secret`: of
+        its attempt; `gives_back`: what it counted returns."""
         parameters = {
             "tenant": change.tenant, "id": change.message_id, "to": change.to, "status": change.status,
             "cause": change.cause, "wa_id": wa_id, "returns": gives_back, "process": process, "secret": secret,
@@ -77,7 +77,7 @@ class OutboxStore:
         row = await self._db.fetch_one(load("requeue"), parameters, idempotent=True)
         if row is None or row[0] != "failed":
             return None
-        _, tenant, to, at, _ = row
+        _, tenant, to, at = row
         return StatusChange(tenant=tenant, message_id=message_id, to=to, status="failed", at=at, cause="gave_up")
 
     async def cancel(self, tenant: str, message_id: str) -> tuple[Status, StatusChange | None] | None:
@@ -99,15 +99,14 @@ class OutboxStore:
         rows = await self._db.fetch(load("withdraw"), {"ids": list(ids)}, idempotent=True)
         return _changes(rows, "expired", "answered_503")
 
-    async def settle(self, process: int, grace: float, tenant: str | None = None) -> list[StatusChange]:
+    async def settle(self, grace: float, tenant: str | None = None) -> list[StatusChange]:
         """Messages in flight whose process is gone, for which those that were claimed less than `grace` seconds ago
         have time, or that lost their tenant's lease: `queued` again when it is certain that they did not leave, and
-        `unknown` when no receipt is to be expected any more. `tenant`: only this one's. All gateways are told."""
-        parameters = {"process": process, "grace": grace, "tenant": tenant}
-        rows = await self._db.fetch(load("settle"), parameters, idempotent=True)
+        `unknown` when no receipt is to be expected any more. `tenant`: only this one's."""
+        rows = await self._db.fetch(load("settle"), (grace, tenant), idempotent=True)
         return [
             StatusChange(tenant=whose, message_id=message_id, to=to, status=status, at=at, cause=cause)
-            for message_id, whose, to, status, cause, at, _ in rows
+            for message_id, whose, to, status, cause, at in rows
             if status != "sending"
         ]
 

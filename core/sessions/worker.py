@@ -88,7 +88,7 @@ class Worker:
         self.sender = Sender(
             store, clock, self._transport_of,
             process=self.process, may_send=lambda: is_listening() and self.room.take(),
-            on_recorded=lambda _: None,  # record.sql tells the gateways
+            on_recorded=lambda _: None,  # events tell the gateways
             secret=clock.secret, known_only=self._known_only,
         )  # fmt: skip
 
@@ -146,7 +146,7 @@ class Worker:
         """What an earlier holder had on its way: nobody else can send for the tenant now. Housekeeping would do it a
         little later."""
         try:
-            await self._outbox.settle(self.process, 0.0, tenant)
+            await self._outbox.settle(0.0, tenant)
         except (Unavailable, StatementRejected) as error:
             log.warning("cannot settle: %s", error, extra={"action": "worker.not_settled", "tenant": tenant})
 

@@ -125,7 +125,7 @@ class Flight:
 
     async def settle(self, grace: float = 0.0) -> list[tuple[str, str, str | None]]:
         """[(recipient, status, cause)] of what was settled."""
-        return [(c.to, c.status, c.cause) for c in await self.door.store.settle(99, grace)]
+        return [(c.to, c.status, c.cause) for c in await self.door.store.settle(grace)]
 
     async def record(self, attempt: Attempt, status: Status, wa_id: str | None = None) -> StatusChange | None:
         """As the process that made the attempt would."""

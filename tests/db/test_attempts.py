@@ -158,8 +158,8 @@ async def test_a_process_that_is_gone_has_its_time_of_grace(flight: Flight) -> N
 async def test_only_one_tenants(flight: Flight) -> None:
     """A new holder settles what it holds, and nothing else."""
     await flight.on_its_way()
-    assert await flight.door.store.settle(99, 0.0, "cafe") == []
-    assert len(await flight.door.store.settle(99, 0.0, "shop")) == 1
+    assert await flight.door.store.settle(0.0, "cafe") == []
+    assert len(await flight.door.store.settle(0.0, "shop")) == 1
 
 
 async def test_a_removed_tenants_message_does_not_go_again(flight: Flight) -> None:

@@ -261,9 +261,9 @@ async def test_a_message_in_flight_of_a_dead_process_becomes_unknown_and_of_a_li
         await alive.fetch("SELECT pg_advisory_xact_lock(process_class(), 7)")
         await door.store.claim("shop", 7)
         await door.store.claim("shop", 8)
-        [settled] = await door.store.settle(9, 0.0)
+        [settled] = await door.store.settle(0.0)
         assert (settled.to, settled.status) == ("628222", "unknown")
-    [settled] = await door.store.settle(9, 0.0)
+    [settled] = await door.store.settle(0.0)
     assert settled.to == "628111"
     message = await door.store.message("shop", settled.message_id)
     assert message is not None
@@ -275,7 +275,7 @@ async def test_late_news_settle_an_unknown_message(door: Door) -> None:
     await door.admit(candidate())
     message = await door.claim()
     assert message is not None
-    await door.store.settle(9, 0.0)
+    await door.store.settle(0.0)
     await door.sent(message)
     assert await door.statuses() == {"sent": 1}
 

@@ -29,7 +29,7 @@ class Rows:
         self.asked += [f"lease {tenant}" for tenant in tenants]
         return [Lease(tenant, 1, None, False) for tenant in tenants]
 
-    async def settle(self, process: int, grace: float, tenant: str) -> list[object]:
+    async def settle(self, grace: float, tenant: str) -> list[object]:
         self.asked.append(f"settle {tenant} {grace:g}")
         if self.away:
             raise DatabaseUnavailable("away")

@@ -18,8 +18,8 @@ SHOP, BUDI, SITI = "628111111111", "628222222222", "628333333333"
 
 async def opened(town: Town, points: Path) -> None:
     """A linked tenant whose processes strike where a file in `points` says so."""
-    town.installation = replace(town.installation, environment={"GAPURA_FAILPOINT": f"armed:{points}"})
     await town.add("shop")
+    town.installation = replace(town.installation, environment={"GAPURA_FAILPOINT": f"armed:{points}"})
     await town.serve()
     await town.pair("shop", SHOP)
 
