@@ -53,7 +53,6 @@ async def test_killed_at_each_step_it_arrives_once(town: Town, tmp_path: Path) -
         expected = begins or [("queued", None), ("sending", None), ("sent", None)]
         assert story(told) == [*expected, ("delivered", None)], point
         assert [got.text for got in budi.received][2 * number :] == [point, f"behind {point}"]
-    assert town.query("SELECT count(*) FROM attempts WHERE wa_id IS NULL") == [(0,)]
 
 
 async def test_without_an_answer_and_a_receipt_it_waits_and_keeps_only_its_recipient_waiting(town: Town) -> None:
