@@ -24,7 +24,7 @@ from tests.secrets_in_logs import secrets_below
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-pytest_plugins = ["aiohttp.pytest_plugin", "tests.browser"]
+pytest_plugins = ["aiohttp.pytest_plugin", "tests.browser", "tests.service.callback_houses"]
 
 # A test's server has nothing to lose.
 FAST = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}

@@ -22,6 +22,7 @@ class Call:
     path: str
     headers: Mapping[str, str]
     raw: bytes
+    request: web.Request
 
     @property
     def id(self) -> str:
@@ -50,7 +51,7 @@ class Receiver:
         """Listen, after a `stop` on the same port as before."""
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._take)
-        self._runner = web.AppRunner(app, shutdown_timeout=0)
+        self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
         self.port = self._runner.addresses[0][1]
@@ -77,7 +78,7 @@ class Receiver:
         return self.calls
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
-        call = Call(request.path, dict(request.headers), await request.read())
+        call = Call(request.path, dict(request.headers), await request.read(), request)
         self.calls.append(call)
         self._now += 1
         self.most_at_once = max(self.most_at_once, self._now)

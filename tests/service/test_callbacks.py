@@ -10,39 +10,17 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from core.version import VERSION
 from tests.plugin_kit import incoming
 from tests.service.conftest import ALPHA, BETA, UNPACED
-from tests.service.receiver import SECRET, Receiver
+from tests.service.receiver import SECRET
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from tests.service.conftest import House
-    from tests.service.receiver import Call
+    from tests.service.receiver import Call, Receiver
 
     OpenHouse = Callable[..., Awaitable[House]]
 
 PLENTY = {"plugins": {**UNPACED, "daily_limit": {"limit": 1000}}}
-
-
-@pytest.fixture
-async def open_receiver(loop: asyncio.AbstractEventLoop) -> AsyncIterator[Callable[..., Awaitable[Receiver]]]:
-    """Receivers that listen until the end of the test."""
-    opened: list[Receiver] = []
-
-    async def open_one() -> Receiver:
-        opened.append(Receiver())
-        await opened[-1].start()
-        return opened[-1]
-
-    yield open_one
-    for receiver in opened:
-        await receiver.stop()
-
-
-@pytest.fixture
-async def receiver(open_receiver: Callable[..., Awaitable[Receiver]]) -> Receiver:
-    """One of them."""
-    return await open_receiver()
 
 
 def types(calls: list[Call]) -> list[str]:

@@ -113,11 +113,15 @@ def headers_of(endpoint: Endpoint, delivery: str, body: bytes, clock: Clock) -> 
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> str:
-    """What the receiver said, as far as it is read; a longer answer is not worth its connection."""
+    """What the receiver said, as far as it is read. The status has been told: what goes wrong after it, or takes
+    too long, changes nothing, but ends the connection."""
     pieces, left = [], MOST_READ
-    while left > 0 and (piece := await response.content.read(left)):
-        pieces.append(piece)
-        left -= len(piece)
+    try:
+        while left > 0 and (piece := await response.content.read(left)):
+            pieces.append(piece)
+            left -= len(piece)
+    except (TimeoutError, aiohttp.ClientError, OSError):
+        left = 0
     if left <= 0:
         response.close()
     return b"".join(pieces).decode("utf-8", "replace")
