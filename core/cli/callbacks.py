@@ -99,7 +99,7 @@ def retry(
     if as_json:
         say_json({"retried": count})
     else:
-        say(f"{count} deliveries are tried again.")
+        say(f"{count} {'delivery is' if count == 1 else 'deliveries are'} tried again.")
 
 
 async def _retry_one(store: CallbackStore, name: str) -> int:
