@@ -14,41 +14,16 @@ import pytest
 from core.transport.whatsapp.database import library_dsn
 from db.login_store import MIRRORED
 from tests.db.whatsmeow_store import Store
+from tests.wire.logins import disagreements, drop_store, talk
 from tests.wire.town import until
 
 if TYPE_CHECKING:
-    from sandbox.phones.phone import Phone
     from tests.wire.conftest import Wire
     from tests.wire.town import Town
 
 TABLES = Path(__file__).parents[1] / "db" / "whatsmeow_tables.py"
 SHOP, CAFE, BUDI, SITI = "628111111111", "628111111112", "628222222222", "628333333333"
 ODD = "Toko 'Öl' & 100%;\\=+?#"
-
-
-async def talk(town: Town, us: tuple[str, str], phone: Phone, count: int, word: str) -> None:
-    """`count` messages each way between `us` (tenant, number) and a phone; every one arrives once and can be read."""
-    tenant, number = us
-    for n in range(count):
-        await town.send(tenant, phone.number, f"{word} to {n}", wait=20)
-        assert (await phone.next(30)).text == f"{word} to {n}"
-        await phone.send(number, f"{word} from {n}")
-    wanted = sorted(f"{word} from {n}" for n in range(count))
-    query = "SELECT content FROM incoming_messages WHERE tenant_id = %s AND content LIKE %s"
-    await until(
-        lambda: sorted(row[0] for row in town.query(query, tenant, f"{word} from %")), lambda got: got == wanted
-    )
-
-
-def drop_store(town: Town) -> None:
-    """Every table of whatsmeow's."""
-    for (table,) in town.query("SELECT tablename FROM pg_tables WHERE tablename ~ '^whatsmeow_'"):
-        town.query(f"DROP TABLE {table} CASCADE")
-
-
-def disagreements(town: Town) -> list[tuple[str, ...]]:
-    """Where mirror and store differ, for anybody."""
-    return town.query("SELECT d.tenant_id, x.* FROM wa_devices d, wa_differences_v1(d.tenant_id) x")
 
 
 async def test_no_scan_after_a_kill_nor_without_the_store(town: Town) -> None:

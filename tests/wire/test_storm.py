@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import signal
 import time
 from typing import TYPE_CHECKING
 
+from tests.wire.logins import connected, link
 from tests.wire.processes import session_processes
-from tests.wire.town import UNPACED, until
+from tests.wire.town import until
 
 if TYPE_CHECKING:
     from tests.wire.conftest import Wire
@@ -54,31 +54,9 @@ async def test_thirty_tenants_are_open_at_once_again_and_again(town: Town, wire:
     await until(lambda: sorted(message.text for message in budi.received), lambda texts: texts == TENANTS)
 
 
-async def link(town: Town, wire: Wire, numbers: dict[str, str]) -> None:
-    """Thirty linked devices, as thirty pairings would leave them; all in one process, which is faster."""
-    process = await wire.process(sessions=len(numbers))
-    for tenant, number in numbers.items():
-        # Thirty times `tenant add` would take longer than everything else here.
-        town.keys[tenant] = key = f"sk_{tenant}"
-        town.installation.write(f"tenants/{tenant}.yaml", f"transport: whatsapp\nplugins: {UNPACED}\n")
-        digest = f"sha256:{hashlib.sha256(key.encode()).hexdigest()}"
-        town.query("INSERT INTO api_keys (tenant_id, api_key) VALUES (%s, %s)", tenant, digest)
-        jid = await wire.pair(process, tenant, number)
-        town.query("INSERT INTO sessions (tenant_id, jid, sandbox) VALUES (%s, %s, true)", tenant, jid)
-    await process.end()
-
-
 async def ask_all_the_while(town: Town) -> None:
     """Ends, with an error, when the API does not answer."""
     while True:
         async with town.http.get(f"{town.gateway.url}/healthz") as answer:
             assert answer.status == 200
         await asyncio.sleep(0.05)
-
-
-def connected(town: Town) -> list[str]:
-    """Whose session works, held by a process that lives."""
-    rows = town.query(
-        "SELECT tenant_id FROM sessions WHERE state = 'connected' AND process IN (SELECT live_processes()) ORDER BY 1"
-    )
-    return [tenant for (tenant,) in rows]
