@@ -8,11 +8,11 @@ import json
 import os
 import signal
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 
-from benchmarks import mirror, wire
+from benchmarks import mirror, sessions, wire
 from benchmarks.measuring import measure, stored
 from benchmarks.processes import resident_megabytes
 from benchmarks.promises import BENCHMARKS, chosen, judge, workloads_of
@@ -20,10 +20,14 @@ from benchmarks.report import Conditions, Report, as_json, show
 from benchmarks.servers import running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from benchmarks.measuring import Round
     from benchmarks.promises import Benchmark
+
+
+APART: Mapping[str, Any] = {"wire": wire, "mirror": mirror, "sessions": sessions}
+"""Modules with a way of their own to `measure`, to `show` it and to tell it `as_json`."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,28 +43,24 @@ def main(arguments: Sequence[str]) -> int:
     signal.signal(signal.SIGTERM, _stop)
     with Console(stderr=True).status("starting") as status:
         report = _measured(over_http, options.rounds, options.seconds, status.update) if over_http else None
-        measured = wire.measure(status.update) if "wire" in apart else None
-        mirrored = mirror.measure(status.update) if "mirror" in apart else None
-    return _tell(report, measured, mirrored, in_json=options.json)
+        measured = {name: APART[name].measure(status.update) for name in apart}
+    return _tell(report, measured, in_json=options.json)
 
 
-def _tell(report: Report | None, measured: wire.Wire | None, mirrored: mirror.Mirror | None, *, in_json: bool) -> int:
-    kept = all(part.kept for part in (report, measured, mirrored) if part is not None)
+def _tell(report: Report | None, measured: Mapping[str, Any], *, in_json: bool) -> int:
+    """`measured`: benchmark that runs apart -> what its module has measured."""
+    parts = [*([report] if report else []), *measured.values()]
+    kept = all(part.kept for part in parts)
     if in_json:
         answer = as_json(report) if report else {}
-        if measured:
-            answer["wire"] = wire.as_json(measured)
-        if mirrored:
-            answer["mirror"] = mirror.as_json(mirrored)
+        answer |= {name: APART[name].as_json(part) for name, part in measured.items()}
         print(json.dumps({**answer, "kept": kept}, indent=2))
         return 0 if kept else 1
     console = Console(width=None if sys.stdout.isatty() else 140)
     if report:
         show(report, console)
-    if measured:
-        wire.show(measured, console)
-    if mirrored:
-        mirror.show(mirrored, console)
+    for name, part in measured.items():
+        APART[name].show(part, console)
     return 0 if kept else 1
 
 

@@ -34,6 +34,19 @@ def resident_megabytes(pid: int) -> float:
     return 0.0
 
 
+def threads(pid: int) -> int:
+    """How many threads the process has; 0 when it is gone."""
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return 0
+
+
+def children(pid: int) -> list[int]:
+    """Processes that it has started and that still run."""
+    return [child for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task)]
+
+
 def _times(pid: int) -> list[float]:
     try:
         behind_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -82,6 +82,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     Benchmark("wire", apart=True),
     Benchmark("mirror", apart=True),
+    Benchmark("sessions", apart=True),
     Benchmark("keys", (SPREAD, KEYED)),
 )
 

@@ -78,6 +78,11 @@ class LoginStore:
         found: Fitness = row[0]
         return found
 
+    async def drop_damaged(self, jid: str) -> list[str]:
+        """Forget the device's conversations that the library cannot load; with whom they were. While it is closed."""
+        rows = await self._db.fetch("SELECT wa_drop_damaged_v1(%s)", (jid,))
+        return [row[0] for row in rows]
+
     async def mirror(self, tenant: str) -> tuple[str | None, list[tuple[str, str | None]]]:
         """(auth_creds.data, [(auth_keys.key, auth_keys.value)]); both at one moment."""
         rows = await self._db.fetch(load("login_mirror"), {"tenant": tenant}, idempotent=True)

@@ -66,7 +66,14 @@ class Logins:
             return "unpaired", FORGOTTEN
         if fitness == "absent":
             return "unpaired", f"the login of {jid} is not in the database any more: pair again"
+        await self._drop_damaged(tenant, jid)
         return None
+
+    async def _drop_damaged(self, tenant: str, jid: str) -> None:
+        """One such conversation would end the process, and with it everybody else's session, at its next message."""
+        for who in await self._store.drop_damaged(jid):
+            log.warning("%s: the conversation with %s was damaged and begins anew", tenant, who,
+                        extra={"action": "login.conversation_damaged", "tenant": tenant})  # fmt: skip
 
     async def restore(self, tenant: str, jid: str) -> str | None:
         """Make whatsmeow's rows from auth_creds and auth_keys; why that cannot be, or None."""

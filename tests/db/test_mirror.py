@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import random
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from db.connection import connect
 from db.database import Database
 from db.login_store import MIRRORED, LoginStore
 from db.migrate import migrate
-from tests.db.whatsmeow_store import Store, random_operations
+from tests.db.whatsmeow_store import Store, random_operations, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 JID, LID = "628111111111:7@s.whatsapp.net", "100:7@lid"
 OTHER = "628333333333:2@s.whatsapp.net"
 ODD = "Toko 'Öl' \"&=+%;\\ /ü?#"
-RECORD = b'{"SessionState":{"LocalIdentityPublic":"BQ=="},"PreviousStates":[]}'
+RECORD = json.dumps(record(), separators=(",", ":")).encode()
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def test_keys_have_the_names_that_baileys_gave_them(shop: Store) -> None:
     shop.put("sender_keys", JID, "1203@g.us", "123_1:7", b'{"SenderKeyStates":[]}')
     shop.put("app_state_sync_keys", JID, b"\x00\x01\xff", b"k" * 32, 17, b"f")
     assert shop.mirror("shop") == {
-        "session-628222.3": {"SessionState": {"LocalIdentityPublic": "BQ=="}, "PreviousStates": []},
+        "session-628222.3": record(),
         "identity-key-123_1.7": buffer(b"\x05" + b"i" * 32),
         "pre-key-5": {"private": buffer(b"p" * 32), "uploaded": True},
         "sender-key-1203@g.us::123_1::7": {"SenderKeyStates": []},

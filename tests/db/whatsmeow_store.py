@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,39 @@ INSERTS = {
     "app_state_sync_keys": "INSERT INTO whatsmeow_app_state_sync_keys (jid, key_id, key_data, timestamp, fingerprint)"
     " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (jid, key_id) DO UPDATE SET key_data = excluded.key_data",
 }
+
+PUBLIC, SECRET = f"BQ{'A' * 42}", f"{'A' * 43}="
+
+
+def chain(**changes: Any) -> dict[str, Any]:
+    """A chain as libsignal writes it."""
+    whole = {
+        "SenderRatchetKeyPublic": PUBLIC,
+        "SenderRatchetKeyPrivate": SECRET,
+        "ChainKey": {"Key": SECRET, "Index": 3},
+        "MessageKeys": [],
+    }
+    return whole | changes
+
+
+def record() -> dict[str, Any]:
+    """A session as the library writes it after some messages both ways; the keys are nobody's."""
+    state = {
+        "LocalIdentityPublic": PUBLIC,
+        "LocalRegistrationID": 1217002618,
+        "NeedsRefresh": False,
+        "PendingKeyExchange": None,
+        "PendingPreKey": None,
+        "PreviousCounter": 4294967295,
+        "ReceiverChains": [chain(SenderRatchetKeyPrivate=None)],
+        "RemoteIdentityPublic": PUBLIC,
+        "RemoteRegistrationID": 1771575536,
+        "RootKey": SECRET,
+        "SenderBaseKey": PUBLIC,
+        "SenderChain": chain(),
+        "SessionVersion": 3,
+    }
+    return {"SessionState": state, "PreviousStates": [copy.deepcopy(state)]}
 
 
 @dataclass
@@ -89,8 +123,10 @@ class Store:
 def random_operations(chance: random.Random, jids: Sequence[str]) -> Callable[[], tuple[str, tuple[Any, ...]]]:
     """Makes statements that the library could run for one of these devices; few names, so that they meet again."""
 
-    def record() -> bytes:
-        return json.dumps({"SessionState": {"RootKey": chance.randbytes(24).hex(), "n": chance.random()}}).encode()
+    def any_record() -> bytes:
+        whole = record()
+        whole["SessionState"] |= {"RootKey": chance.randbytes(24).hex(), "n": chance.random()}
+        return json.dumps(whole).encode()
 
     def address() -> str:
         return chance.choice(["628111:0", "628111:12", "123_1:7", "9_128:0", "odd", "a:b", "5.1", ""])
@@ -101,10 +137,10 @@ def random_operations(chance: random.Random, jids: Sequence[str]) -> Callable[[]
     def put(jid: str) -> tuple[str, tuple[Any, ...]]:
         table = chance.choice(list(INSERTS))
         values: dict[str, tuple[Any, ...]] = {
-            "sessions": (address(), record()),
+            "sessions": (address(), any_record()),
             "identity_keys": (address(), chance.randbytes(32)),
             "pre_keys": (chance.randrange(12), chance.randbytes(32), chance.random() < 0.5),
-            "sender_keys": (chat(), address(), record()),
+            "sender_keys": (chat(), address(), any_record()),
             "app_state_sync_keys": (chance.randbytes(1), chance.randbytes(32), chance.randrange(2**40), b"\x08\x01"),
         }
         return INSERTS[table], (jid, *values[table])
