@@ -98,9 +98,10 @@ class LoginStore:
         rows = await self._db.fetch(load("logins_unbound"), idempotent=True)
         return [(row[0], row[1]) for row in rows]
 
-    async def bind(self, tenant: str, jid: str, lid: str | None) -> bool:
-        """The tenant's device is this one; False when another tenant has it, or the tenant another."""
-        parameters = {"tenant": tenant, "jid": jid, "lid": lid}
+    async def bind(self, tenant: str, jid: str, lid: str | None, *, sandbox: bool) -> bool:
+        """The tenant's device is this one; False when another tenant has it, or the tenant another. `sandbox`: of a
+        WhatsApp on loopback; a session that has the device already, knows better."""
+        parameters = {"tenant": tenant, "jid": jid, "lid": lid, "sandbox": sandbox}
         return bool(await self._db.fetch(load("login_bind"), parameters, idempotent=True))
 
     async def begin_afresh(self, jid: str) -> None:

@@ -129,17 +129,17 @@ class SessionStore:
         row = await self._db.fetch_one(load("command_result"), (command,), idempotent=True)
         return row[0] if row else None
 
-    async def add_pair_link(self, digest: str, tenant: str, seconds: float) -> datetime:
-        """Keep the digest of a link's token; until when it is good."""
-        row = await self._db.fetch_one(load("pair_link_add"), (digest, tenant, seconds))
+    async def add_pair_link(self, digest: str, tenant: str, seconds: float, *, force: bool) -> datetime:
+        """Keep the digest of a link's token; until when it is good. `force`: also for another number than before."""
+        row = await self._db.fetch_one(load("pair_link_add"), (digest, tenant, force, seconds))
         assert row is not None, "an INSERT without a condition returns its row"  # noqa: S101
         at: datetime = row[0]
         return at
 
-    async def tenant_of_pair_link(self, digest: str) -> str | None:
-        """Whose pairing page this token opens; None when it is unknown or its time is over."""
+    async def pair_link(self, digest: str) -> tuple[str, bool] | None:
+        """(whose pairing page this token opens, `force`); None when it is unknown or its time is over."""
         row = await self._db.fetch_one(load("pair_link_tenant"), (digest,), idempotent=True)
-        return row[0] if row else None
+        return (row[0], row[1]) if row else None
 
     # Messages, as a session process sees them
 

@@ -110,7 +110,7 @@ async def _restore(database: Database, tenant: str, *, afresh: bool) -> tuple[st
     if creds is None:
         raise CommandError(f"auth_creds has no login of {tenant}; pair it: run.py tenant pair {tenant}")
     try:
-        jid, lid = device_of(creds)
+        jid, lid, sandbox = device_of(creds)
     except Damaged as damaged:
         raise CommandError(f"auth_creds of {tenant} is of no use ({damaged.code}: {damaged})") from None
     logins = _logins(database, store)
@@ -118,7 +118,7 @@ async def _restore(database: Database, tenant: str, *, afresh: bool) -> tuple[st
     restored = not await sessions.device_exists(jid)
     if restored and (problem := await logins.restore(tenant, jid)) is not None:
         raise CommandError(problem)
-    if not await store.bind(tenant, jid, lid):
+    if not await store.bind(tenant, jid, lid, sandbox=sandbox):
         raise CommandError(f"the session of {tenant} has another device, or another tenant has this one")
     if afresh:
         await store.begin_afresh(jid)

@@ -92,15 +92,15 @@ class _Attempt:
             if refused.code != "already_paired":
                 raise
         else:
-            await self._tell_link()
+            await self._tell_link(force=force)
         await self._follow()
         self.screen.connected(self.sessions.status(self.tenant))
 
-    async def _tell_link(self) -> None:
+    async def _tell_link(self, *, force: bool) -> None:
         from core.web.pairing import page_url
 
         if (base := await _reachable(self.server)) is not None:
-            token, until = await self.sessions.pair_link(self.tenant)
+            token, until = await self.sessions.pair_link(self.tenant, force=force)
             self.screen.link(page_url(base, token), until)
 
     async def _follow(self) -> None:

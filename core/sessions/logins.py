@@ -99,12 +99,12 @@ async def bind_logins(store: LoginStore) -> None:
     """At the start of a gateway: logins that came with their rows alone become the sessions of their tenants."""
     for tenant, creds in await store.unbound():
         try:
-            jid, lid = device_of(creds)
+            jid, lid, sandbox = device_of(creds)
         except Damaged as damaged:
             log.error("%s: %s", tenant, _useless(f"{damaged.code}: {damaged}"),
                       extra={"action": "login.damaged", "tenant": tenant})  # fmt: skip
             continue
-        bound = await store.bind(tenant, jid, lid)
+        bound = await store.bind(tenant, jid, lid, sandbox=sandbox)
         words = "was found in the database" if bound else "in auth_creds is of another tenant's device"
         log.warning("%s: the login %s", tenant, words, extra={"action": "login.found", "tenant": tenant})
 

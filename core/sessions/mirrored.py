@@ -48,10 +48,11 @@ def read_mirror(creds: str | None, keys: Iterable[tuple[str, str | None]]) -> Mi
     return Mirrored(device["jid"], device["lid"], store, tuple(damaged))
 
 
-def device_of(creds: str | None) -> tuple[str, str | None]:
-    """(jid, lid) of the device that the creds are of. Raises Damaged."""
-    me = parse_json(creds)["me"]
-    return _jid(me["id"]), _lid(me)
+def device_of(creds: str | None) -> tuple[str, str | None, bool]:
+    """(jid, lid, whether it is of a WhatsApp on loopback) of the device that the creds are of. Raises Damaged."""
+    whole = parse_json(creds)
+    me, sandbox = whole["me"], whole.get("sandbox")
+    return _jid(me["id"]), _lid(me), sandbox is not None and sandbox.value is True
 
 
 def _device(creds: Place) -> Row:

@@ -69,6 +69,7 @@ class RemoteSessions:
         self._answers: set[asyncio.Event] = set()
         self._looking = asyncio.Lock()
         self._codes: dict[str, tuple[str, str | None]] = {}  # tenant -> for which number it was shown which code
+        self._forced: dict[str, datetime | None] = {}  # tenant -> since when it is pairing, with whatever number
         self._pairing_turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     # What is known
@@ -150,6 +151,8 @@ class RemoteSessions:
         Raises Conflict (`already_paired`; `pairing_ended` with the reason), OverLimit (`pairing_too_soon`) and
         NoSessionProcess.
         """
+        # Whoever looks again and again at an attempt that is forced already, begins nothing.
+        force = force and (self.pairing(tenant) is None or self._forced.get(tenant) != self.status(tenant).since)
         if number is None and not force and (shown := self.pairing(tenant)) is not None and shown.qr:
             return shown
         # One after the other: who comes second sees what the first one began, and takes no other number's code.
@@ -168,6 +171,8 @@ class RemoteSessions:
         begun = await self._shown(tenant, before, by_code=number is not None, old_code=shown.code if shown else None)
         if number is not None:
             self._codes[tenant] = number, begun.code
+        if force:
+            self._forced[tenant] = self.status(tenant).since
         return begun
 
     def _has_code(self, tenant: str, number: str, shown: Pairing) -> bool:
@@ -251,14 +256,15 @@ class RemoteSessions:
 
     # Links to the pairing page
 
-    async def pair_link(self, tenant: str) -> tuple[str, datetime]:
-        """(a token that opens the tenant's pairing page, until when). The token is told once and kept nowhere."""
+    async def pair_link(self, tenant: str, *, force: bool = False) -> tuple[str, datetime]:
+        """(a token that opens the tenant's pairing page, until when). The token is told once and kept nowhere. `force`:
+        who opens it may link another number than before."""
         token = f"pl_{secrets.token_urlsafe(32)}"
-        return token, await self._store.add_pair_link(_digest(token), tenant, PAIR_LINK_LIVES)
+        return token, await self._store.add_pair_link(_digest(token), tenant, PAIR_LINK_LIVES, force=force)
 
-    async def tenant_of(self, token: str) -> str | None:
-        """Whose pairing page the token opens; None when it opens none."""
-        return await self._store.tenant_of_pair_link(_digest(token))
+    async def opened_by(self, token: str) -> tuple[str, bool] | None:
+        """(whose pairing page the token opens, `force`); None when it opens none."""
+        return await self._store.pair_link(_digest(token))
 
 
 def _digest(token: str) -> str:

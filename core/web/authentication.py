@@ -19,6 +19,9 @@ CALLER = web.RequestKey("caller", Principal)
 LINK = "token"
 """The parameter that opens a tenant's pairing page: `?token=pl_…`."""
 
+FORCE = "force"
+"""The scope of a pairing link with which another number than before may be linked."""
+
 _LINKS, _KEYS = "pl_", "sk_"
 _KEY_NAMES = frozenset({"apikey", "key", "token", "accesstoken", "xapikey"})
 _NO_DASHES = str.maketrans("", "", "-_")
@@ -43,12 +46,14 @@ def _is_key(name: str, value: str) -> bool:
 
 
 async def by_link(sessions: RemoteSessions, request: web.Request) -> Principal:
-    """Whoever holds a pairing link: good for the paths that it opens, without any scope. Raises Unauthorized."""
+    """Whoever holds a pairing link: good for the paths that it opens, without any scope but FORCE, if it was made so.
+    Raises Unauthorized."""
     tokens = request.query.getall(LINK)
-    tenant = await sessions.tenant_of(tokens[0]) if len(tokens) == 1 else None
-    if tenant is None:
+    found = await sessions.opened_by(tokens[0]) if len(tokens) == 1 else None
+    if found is None:
         raise Unauthorized("link_expired", "this pairing link is not valid any more; ask for a new one")
-    return Principal(tenant=tenant, name="pairing link", scopes=frozenset())
+    tenant, force = found
+    return Principal(tenant=tenant, name="pairing link", scopes=frozenset({FORCE} if force else ()))
 
 
 async def authenticate(tenants: Tenants, request: web.Request) -> Principal:

@@ -14,7 +14,7 @@ from aiohttp import web
 from core import jid
 from core.errors import Conflict, Unprocessable
 from core.web import answers, html, qr
-from core.web.authentication import CALLER, LINK
+from core.web.authentication import CALLER, FORCE, LINK
 from core.web.bodies import NUMBER
 from core.web.parameters import only, switched_on
 
@@ -40,7 +40,7 @@ class PairingRoutes:
         begins = "start" not in request.query or switched_on(request, "start")
         try:
             if begins:
-                await self._sessions.pair(tenant)
+                await self._sessions.pair(tenant, force=_forced(request))
         except Conflict as refused:
             if refused.code != "already_paired":
                 raise
@@ -48,7 +48,8 @@ class PairingRoutes:
 
     async def image(self, request: web.Request) -> web.Response:
         """The QR code as a PNG; begins to pair. 409 when there is nothing to show because a phone is linked."""
-        pairing = await self._sessions.pair(self._tenant(request, LINK))
+        tenant = self._tenant(request, LINK)
+        pairing = await self._sessions.pair(tenant, force=_forced(request))
         return web.Response(body=qr.png(pairing.qr or ""), content_type="image/png")
 
     async def page(self, request: web.Request) -> web.Response:
@@ -57,16 +58,20 @@ class PairingRoutes:
         return html.pairing()
 
     async def code(self, request: web.Request) -> web.Response:
-        """The eight characters to type into the phone with that number; begins to pair if need be."""
-        tenant = self._tenant(request, LINK)
+        """The eight characters to type into the phone with that number; begins to pair if need be. `?force=1`: the
+        number may be another than before; a link cannot ask for that, it was made so or not."""
+        tenant = self._tenant(request, LINK if LINK in request.query else "force")
         settings = self._tenants.settings(tenant)
         number = str((await NUMBER.read(request, settings.api)).number)
-        pairing = await self._sessions.pair(tenant, phone_of(number, settings.region))
+        phone = phone_of(number, settings.region)
+        pairing = await self._sessions.pair(tenant, phone, force=_forced(request))
         return answers.respond({"code": answers.pairing_code(pairing.code), "expires_at": pairing.code_until})
 
     async def link(self, request: web.Request) -> web.Response:
-        """The address of a page that pairs this one tenant, good for ten minutes."""
-        token, expires_at = await self._sessions.pair_link(self._tenant(request))
+        """The address of a page that pairs this one tenant, good for ten minutes; with `?force=1` also with another
+        number than before."""
+        tenant = self._tenant(request, "force")
+        token, expires_at = await self._sessions.pair_link(tenant, force=_forced(request))
         base = self._public_url or _own_url(request)
         return answers.respond({"url": page_url(base, token), "expires_at": expires_at}, 201)
 
@@ -81,6 +86,11 @@ class PairingRoutes:
     def _told(self, tenant: str) -> dict[str, Any]:
         status, pairing = self._session_of(tenant), self._sessions.pairing(tenant)
         return answers.pairing(tenant, status, pairing, _picture(pairing))
+
+
+def _forced(request: web.Request) -> bool:
+    """Whether another number than before may be linked."""
+    return FORCE in request[CALLER].scopes or (LINK not in request.query and switched_on(request, "force"))
 
 
 def page_url(base: str, token: str) -> str:

@@ -41,3 +41,46 @@ BEGIN
   RETURN QUERY DELETE FROM whatsmeow_sessions s
     WHERE s.our_jid = device AND s.session IS NOT NULL AND NOT wa_is_session_v1(s.session) RETURNING s.their_id;
 END $$;
+
+-- Whether a login is of a WhatsApp on loopback stands in auth_creds too, so that it is known where that is all that came.
+CREATE OR REPLACE FUNCTION wa_creds_v1(device text) RETURNS text LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (SELECT CASE WHEN EXISTS (SELECT FROM sessions s WHERE s.jid = device AND s.sandbox)
+                      THEN left(creds, -1) || ', "sandbox" : true}' ELSE creds END
+    FROM (SELECT json_build_object(
+      'format', 'whatsmeow',
+      'noiseKey', json_build_object('private', wa_buffer(d.noise_key)::json),
+      'signedIdentityKey', json_build_object('private', wa_buffer(d.identity_key)::json),
+      'signedPreKey', json_build_object(
+        'keyPair', json_build_object('private', wa_buffer(d.signed_pre_key)::json),
+        'signature', wa_buffer(d.signed_pre_key_sig)::json, 'keyId', d.signed_pre_key_id),
+      'registrationId', d.registration_id,
+      'advSecretKey', wa_base64(d.adv_key),
+      'me', json_build_object('id', d.jid, 'lid', d.lid, 'name', d.push_name),
+      'account', json_build_object(
+        'details', wa_base64(d.adv_details), 'accountSignatureKey', wa_base64(d.adv_account_sig_key),
+        'accountSignature', wa_base64(d.adv_account_sig), 'deviceSignature', wa_base64(d.adv_device_sig)),
+      'platform', d.platform,
+      'whatsmeow', to_jsonb(d) - ARRAY['jid', 'lid', 'push_name', 'platform', 'registration_id', 'noise_key', 'identity_key',
+        'signed_pre_key', 'signed_pre_key_id', 'signed_pre_key_sig', 'adv_key', 'adv_details', 'adv_account_sig',
+        'adv_account_sig_key', 'adv_device_sig'])::text AS creds
+    FROM whatsmeow_device d WHERE d.jid = device) whole);
+END $$;
+
+-- A session learns whose device it has after that has its login.
+CREATE FUNCTION wa_sandbox_mirrored() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE auth_creds c SET data = wa_creds_v1(d.jid), updated_at = CURRENT_TIMESTAMP FROM wa_devices d
+   WHERE c.tenant_id = NEW.tenant_id AND d.tenant_id = NEW.tenant_id AND NOT d.forgotten
+     AND to_regclass('whatsmeow_device') IS NOT NULL AND wa_creds_v1(d.jid) <> c.data;
+  RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+  RAISE WARNING 'auth_creds is not in step with whatsmeow''s store: %', SQLERRM;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER wa_sandbox_mirrored_new AFTER INSERT ON sessions FOR EACH ROW WHEN (NEW.sandbox) EXECUTE FUNCTION wa_sandbox_mirrored();
+CREATE TRIGGER wa_sandbox_mirrored AFTER UPDATE OF jid, sandbox ON sessions FOR EACH ROW
+  WHEN (NEW.jid IS NOT NULL AND (OLD.sandbox, OLD.jid) IS DISTINCT FROM (NEW.sandbox, NEW.jid)) EXECUTE FUNCTION wa_sandbox_mirrored();
+
+-- Whoever opens this link may also link another number than the tenant had before.
+ALTER TABLE pair_links ADD COLUMN force boolean NOT NULL DEFAULT false;

@@ -1,1 +1,1 @@
-SELECT p.tenant_id FROM pair_links p JOIN api_keys a USING (tenant_id) WHERE p.digest = %s AND p.expires_at > now()
+SELECT p.tenant_id, p.force FROM pair_links p JOIN api_keys a USING (tenant_id) WHERE p.digest = %s AND p.expires_at > now()

@@ -459,6 +459,29 @@ async def test_rows_that_came_alone_are_a_login(shop: Store, logins: LoginStore)
     assert sorted(shop.mirror("shop")) == ["pre-key-3"]
 
 
+async def test_a_login_knows_that_it_is_of_a_sandbox(shop: Store, logins: LoginStore) -> None:
+    """auth_creds says so from the moment at which the session knows, mirror and store agree all the while, and what
+    came to a new machine is never opened at the real WhatsApp."""
+    shop.run("INSERT INTO api_keys (tenant_id, api_key) VALUES ('shop', 'sha256:x')")
+    shop.run("INSERT INTO sessions (tenant_id) VALUES ('shop')")
+    assert "sandbox" not in shop.creds("shop")
+    shop.run("UPDATE sessions SET jid = %s, sandbox = true", (JID,))
+    assert shop.creds("shop")["sandbox"] is True
+    shop.link(JID, push_name="Another")
+    assert (shop.creds("shop")["sandbox"], shop.creds("shop")["me"]["name"]) == (True, "Another")
+    assert shop.differences("shop") == []
+    [(data,)] = shop.run("SELECT data FROM auth_creds")
+    assert data.startswith('{"format" : "whatsmeow"')
+    for sandbox, creds in ((True, data), (False, data.replace(', "sandbox" : true', ""))):
+        shop.run("DELETE FROM whatsmeow_device")
+        shop.run("DELETE FROM sessions")
+        shop.run("INSERT INTO auth_creds (tenant_id, data) VALUES ('shop', %s)", (creds,))
+        await bind_logins(logins)
+        assert shop.run("SELECT jid, sandbox FROM sessions") == [(JID, sandbox)]
+        assert await Logins(logins, STORE_VERSION, _no_tables).unfit("shop", JID) is None
+        assert shop.differences("shop") == []
+
+
 def drop_login(store: Store) -> None:
     store.run("DELETE FROM whatsmeow_device")
     assert store.run("SELECT count(*) FROM auth_keys") == [(0,)]

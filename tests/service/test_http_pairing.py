@@ -188,6 +188,37 @@ async def test_no_number_to_pair(
     assert phones.asked == []
 
 
+async def test_a_code_for_another_number_than_before(house: House, phones: FakeSessions) -> None:
+    """`?force=1` on pair-code is what `tenant pair --force` is; without it, and with 0, nothing is forced."""
+    for query, arguments in (("", {}), ("?force=0", {}), ("?force=1", {"force": True})):
+        assert (await house.call("POST", f"/api/pair-code{query}", json={"number": PHONE})).status == 200
+        await phones.ends(ALPHA, "for the next one")
+        await state_is(house, "unpaired")
+        house.rows("UPDATE sessions SET asked_at = NULL")
+        assert phones.asked[-1].arguments == {"number": PHONE, **arguments}
+    answer = await house.call("POST", "/api/pair-code?force=perhaps", json={"number": PHONE})
+    assert refusal(answer) == (400, "parameter_invalid")
+
+
+async def test_a_link_for_another_number_than_before(house: House, phones: FakeSessions) -> None:
+    """A link that was made with `?force=1` forces what begins with it, once for each attempt however often it is looked
+    at; another link cannot be made to."""
+    made = await house.call("POST", "/api/pair-link?force=1")
+    token = made.body["url"].partition("token=")[2]
+    _, common = await link_of(house)
+    refused = await house.call("POST", f"/api/pair-code?token={common}&force=1", key=None, json={"number": PHONE})
+    assert refusal(refused) == (400, "parameter_unknown")
+    assert (await house.call("GET", f"/api/qr?token={common}", key=None)).status == 200
+    for _ in range(3):
+        assert (await house.call("GET", f"/api/qr?token={token}", key=None)).body["qr"] is not None
+    assert [command.arguments for command in phones.asked] == [{}, {"force": True}]
+    await phones.ends(ALPHA, "the next attempt")
+    await state_is(house, "unpaired")
+    house.rows("UPDATE sessions SET asked_at = NULL")
+    assert (await house.call("GET", f"/api/qr/image?token={token}", key=None)).status == 200
+    assert [command.arguments for command in phones.asked[2:]] == [{"force": True}]
+
+
 async def test_logging_out_and_reconnecting(house: House, phones: FakeSessions) -> None:
     """Both answer with the session as it is then; without a linked phone they are 409."""
     for path in ("/api/logout", "/api/reconnect"):
