@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from benchmarks.load import Job, Measured, Requests
 from benchmarks.measuring import BARE, HOT, NAIVE, PACED, SPREAD, Round, Run, Workload
 from benchmarks.promises import BENCHMARKS, chosen, judge, workloads_of
 from benchmarks.report import Conditions, Report, as_json
+from benchmarks.sessions import Processes, Sessions
 from benchmarks.wire import Latencies, Wire
 
 ANSWER = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -88,14 +90,14 @@ def test_medians_decide() -> None:
 
 def test_choice() -> None:
     """Without names all that promise something; a workload that two of them need runs once a round."""
-    assert [benchmark.name for benchmark in chosen([])] == ["sends", "hot", "latency", "wire", "mirror"]
+    assert [benchmark.name for benchmark in chosen([])] == ["sends", "hot", "latency", "wire", "mirror", "sessions"]
     assert workloads_of(chosen(["sends", "hot"])) == [BARE, SPREAD, NAIVE, HOT]
 
 
 def test_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     """It ends with status 2 and says which names there are, before anything is started."""
     assert main(["speed"]) == 2
-    assert "there are: sends, hot, latency, wire, mirror, keys" in capsys.readouterr().err
+    assert "there are: sends, hot, latency, wire, mirror, sessions, keys" in capsys.readouterr().err
 
 
 def test_faults() -> None:
@@ -158,3 +160,15 @@ def test_promise_of_the_mirror() -> None:
     assert not mirrored(1.0, 1.3, 1.4).kept
     assert not mirrored(1.0, wrong=("session-1.1: missing",)).kept
     assert mirror.as_json(mirrored(1.5))["promises"][0]["median"] == 1.5
+
+
+def test_memory_of_a_session() -> None:
+    """What all processes hold beyond as many with one session each, by the sessions that are beyond these; a connection
+    that is held, or one that was refused, breaks a promise."""
+    alone, idle = Processes(1, 100.0, 10), Processes(4, 498.0, 240)
+    found = Sessions(200, 100, alone, idle, 40.0, 30.0, 90, 0, 86, 0, (1.0, 1.0))
+    assert found.per_session == 0.5
+    assert found.kept
+    assert not replace(found, held=1).kept
+    assert not replace(found, refused=1).kept
+    assert not replace(found, wrong=("a phone has nothing",)).kept
