@@ -157,6 +157,7 @@ class Gateway:
             session_sql=[("SELECT pg_advisory_lock(process_class(), %s)", (self.process,))],
         )
         self._stopping = self._serving = False
+        self._fresh: set[str] = set()  # tenants of whose new messages nobody has been told yet
 
     def _supervisor(self, loopback: Loopback | None) -> Supervisor:
         options = self.settings.sessions
@@ -307,13 +308,18 @@ class Gateway:
         self.telling.heard(tenant)
 
     def _admitted(self, message: Outgoing) -> None:
-        if not self._serving:
-            return
-        self._happened(message.tenant)
-        if self.transport_of(message.tenant) is None:
-            self.bell.ring(message.tenant)
+        """The messages of a batch are heard of one after the other; who listens is told once of them all."""
+        if self._serving and message.tenant not in self._fresh:
+            self._fresh.add(message.tenant)
+            asyncio.get_running_loop().call_soon(self._stored, message.tenant)
+
+    def _stored(self, tenant: str) -> None:
+        self._fresh.discard(tenant)
+        self._happened(tenant)
+        if self.transport_of(tenant) is None:
+            self.bell.ring(tenant)
         else:
-            self.sender.wake(message.tenant)
+            self.sender.wake(tenant)
 
     def _for_plugin(self, plugin: str, tenant: str | None) -> PluginGateway:
         return PluginGateway(

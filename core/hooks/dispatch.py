@@ -71,13 +71,13 @@ class Hooks:
     def first(self, hook: str, **arguments: Any) -> Promise[tuple[str, Any] | None]:
         """The first answer that is not None. Raises PluginFailed at the first failure, or what `PASSES` lets
         through."""
-        if wrappers := self._wrapped(hook, arguments):
+        if self._wrappers and (wrappers := self._wrapped(hook, arguments)):
             return Layers(arguments, FIRST).around(wrappers, lambda: self._first(hook, arguments))
         return self._first(hook, arguments)
 
     def collect(self, hook: str, **arguments: Any) -> Promise[list[tuple[str, Any]]]:
         """All answers, lists flattened. Raises PluginFailed at the first failure, or what `PASSES` lets through."""
-        if wrappers := self._wrapped(hook, arguments):
+        if self._wrappers and (wrappers := self._wrapped(hook, arguments)):
             return Layers(arguments, COLLECTED).around(wrappers, lambda: self._collect(hook, arguments))
         return self._collect(hook, arguments)
 
@@ -85,7 +85,7 @@ class Hooks:
         """All answers, and the failures: they are logged, and the other plugins go on."""
         failures: list[PluginFailed] = []
         settle = self._noting(failures)
-        if wrappers := self._wrapped(hook, arguments):
+        if self._wrappers and (wrappers := self._wrapped(hook, arguments)):
             layers = Layers(arguments, COLLECTED, settle)
             found = await layers.around(wrappers, lambda: self._collect(hook, arguments, settle))
         else:
@@ -95,7 +95,7 @@ class Hooks:
     def pipe(self, hook: str, argument: str, value: Any, **arguments: Any) -> Promise[Any]:
         """`value` handed from plugin to plugin as `argument`; None leaves it. Raises as `collect`."""
         arguments[argument] = value
-        if wrappers := self._wrapped(hook, arguments):
+        if self._wrappers and (wrappers := self._wrapped(hook, arguments)):
             return Layers(arguments, PIPED).around(wrappers, lambda: self._pipe(hook, argument, arguments))
         return self._pipe(hook, argument, arguments)
 
@@ -103,7 +103,7 @@ class Hooks:
         """Tell all; the failures, which are logged. Only `startup` raises PluginFailed, at the first."""
         failures: list[PluginFailed] = []
         settle = None if hook == "startup" else self._noting(failures)
-        if wrappers := self._wrapped(hook, arguments):
+        if self._wrappers and (wrappers := self._wrapped(hook, arguments)):
             layers = Layers(arguments, NOTIFIED, settle)
             await layers.around(wrappers, lambda: self._collect(hook, arguments, settle))
         else:

@@ -29,13 +29,13 @@ class DryRun:
 
     def __init__(self, clock: Clock, out: TextIO | None = None) -> None:
         self._clock, self._out = clock, out
-        self._since = clock.now()
+        self._status = SessionStatus(state="connected", since=clock.now())
         self.sent: deque[Outgoing] = deque(maxlen=REMEMBERED)
         self.answers: deque[Exception | Sent] = deque()
 
     def status(self, tenant: str) -> SessionStatus:
         """Connected since the transport was made, whoever asks."""
-        return SessionStatus(state="connected", since=self._since)
+        return self._status
 
     async def send(self, message: Outgoing, _: bytes | None = None) -> Sent:
         """Remember the message and tell of it. Raises what a test has put into `answers`."""
