@@ -39,6 +39,7 @@ class SessionRow:
     sandbox: bool
     process: int | None
     held: bool
+    phone_last_seen: datetime | None
     pairing: Pairing | None
 
 

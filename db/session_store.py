@@ -161,6 +161,29 @@ class SessionStore:
         """Messages that arrived and that nobody will write down any more, each of them once: it is told as an event."""
         return [Arrival(*row) for row in await self._db.fetch(load("name_lost"))]
 
+    async def phone_seen(self, process: int, tenant: str) -> None:
+        """The tenant's own phone gave a sign of life, to the process that holds the session."""
+        await self._db.fetch(load("phone_seen"), (tenant, process), idempotent=True)
+
+    async def phones_missed(self, days: float) -> list[tuple[str, datetime]]:
+        """(tenant, when it was last seen) of phones of which nothing was seen for so long; each once until it is seen
+        again, and an event tells it."""
+        rows = await self._db.fetch(load("phones_missed"), (days,), idempotent=True)
+        return [(row[0], row[1]) for row in rows]
+
+    async def raise_alarm(self, name: str, words: str) -> bool:
+        """For the whole installation; False when it was raised before."""
+        return bool(await self._db.fetch(load("alarm_raise"), (name, words)))
+
+    async def clear_alarm(self, name: str) -> None:
+        """It is over."""
+        await self._db.fetch("DELETE FROM alarms WHERE name = %s RETURNING name", (name,), idempotent=True)
+
+    async def alarms(self) -> list[tuple[str, datetime, str]]:
+        """(name, since when, in words), oldest first."""
+        rows = await self._db.fetch("SELECT name, since, detail FROM alarms ORDER BY since, name", idempotent=True)
+        return [(row[0], row[1], row[2]) for row in rows]
+
     async def has_heard_from(self, tenant: str, to: str) -> bool:
         """Whether this recipient has ever written to the tenant, or in this group anybody has."""
         row = await self._db.fetch_one(load("has_heard_from"), (tenant, to), idempotent=True)

@@ -13,6 +13,7 @@ from core.errors import CommandError, Conflict, NotFound, Refused, Unprocessable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from core.transport.base import SessionStatus
     from db.database import Database
@@ -59,7 +60,7 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
     from core.cli.opened import with_database
 
     invocation = invocation_of(context)
-    settings, (rows, states) = invocation.settings(), with_database(invocation, _tenants)
+    settings, (rows, states, alarms) = invocation.settings(), with_database(invocation, _tenants)
     found = []
     for row in rows:
         transport = settings.tenant(row.tenant).transport
@@ -76,7 +77,8 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
             }
         )
     if as_json:
-        say_json({"tenants": found})
+        told_alarms = [{"name": name, "since": since, "detail": detail} for name, since, detail in alarms]
+        say_json({"tenants": found, "alarms": told_alarms})
     elif not found:
         say("There are no tenants yet; make one with: run.py tenant add TENANT")
     else:
@@ -86,18 +88,23 @@ def list_(context: typer.Context, as_json: AsJson = False) -> None:
             for t in found
         ]  # fmt: skip
         columns([("TENANT", "CREATED", "TRANSPORT", "SESSION", "PHONE", "QUEUED", "CONFIGURATION"), *told])
+    for _, since, detail in () if as_json else alarms:
+        say(f"ALARM since {since:%Y-%m-%d %H:%M}Z: {detail}")
 
 
-async def _tenants(database: Database) -> tuple[list[TenantRow], Callable[[str], SessionStatus]]:
-    """(all tenants, what tells the state of one's session)"""
+async def _tenants(
+    database: Database,
+) -> tuple[list[TenantRow], Callable[[str], SessionStatus], list[tuple[str, datetime, str]]]:
+    """(all tenants, what tells the state of one's session, what concerns all of them)"""
     from core.clock import Clock
     from core.sessions.remote import RemoteSessions
     from db.session_store import SessionStore
     from db.store import Store
 
-    sessions = RemoteSessions(SessionStore(database), Clock(), lambda *_: None)
+    store = SessionStore(database)
+    sessions = RemoteSessions(store, Clock(), lambda *_: None)
     await sessions.load()
-    return await Store(database).tenants(), sessions.status
+    return await Store(database).tenants(), sessions.status, await store.alarms()
 
 
 @commands.command(name="rotate-key")

@@ -32,6 +32,9 @@ LOST_EVERY = 5
 FORGET_EVERY = 3600
 """Rounds between two deletions of what is old."""
 
+PHONE_ABSENT = 10.0
+"""Days without a sign of a tenant's own phone after which that is told."""
+
 GRACE = 10.0
 """Seconds for which a message may be in flight before its process is asked for. A process that lost its connections
 for a moment is not yet gone."""
@@ -75,6 +78,7 @@ class Housekeeping:
                 await self._round(self._name_lost)
             if number % FORGET_EVERY == 0:
                 await self._round(self._forget)
+                await self._round(self._miss_phones)
             await self._clock.sleep(EVERY)
             number += 1
 
@@ -101,6 +105,13 @@ class Housekeeping:
         for tenant, message_id in await self._store.overdue():
             log.warning("WhatsApp has not confirmed %s of %s for a minute", message_id, tenant,
                         extra={"action": "message.overdue", "tenant": tenant, "message_id": message_id})  # fmt: skip
+        return []
+
+    async def _miss_phones(self) -> list[StatusChange]:
+        """WhatsApp unlinks devices whose phone stays away for two weeks."""
+        for tenant, seen in await self._sessions.phones_missed(PHONE_ABSENT):
+            log.warning("nothing was seen of the phone of %s since %s", tenant, f"{seen:%Y-%m-%d %H:%M} UTC",
+                        extra={"action": "session.phone_not_seen", "tenant": tenant})  # fmt: skip
         return []
 
     async def _forget(self) -> list[StatusChange]:

@@ -17,6 +17,8 @@ from core.transport.wire import (
 )
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from core.model import SessionState
     from core.transport.wire import Event
 
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Turn:
     """The session's state from now on. `ends`: the connection is of no more use and is closed; `rests`: it is not
-    opened again unasked; `unbinds`: the device is gone for good."""
+    opened again unasked; `until`: nor by itself before; `unbinds`: the device is gone for good."""
 
     state: SessionState
     reason: str
     ends: bool = True
     rests: bool = False
     unbinds: bool = False
+    until: datetime | None = None
 
 
 _LOGGED_OUT = {
@@ -57,7 +60,8 @@ def turn(event: Event) -> Turn | None:  # noqa: PLR0911 - a table, one line per 
             return Turn("replaced", why, rests=True)
         case TemporaryBan(code, until):
             end = f" until {until:%Y-%m-%d %H:%M} UTC" if until else ""
-            return Turn("banned", f"WhatsApp has banned this number for a time{end} (code {code})", rests=True)
+            words = f"WhatsApp has banned this number for a time{end} (code {code})"
+            return Turn("banned", words, rests=until is None, until=until)
         case ClientOutdated():
             return Turn("client_outdated", "WhatsApp wants a newer client (405): update Gapura", rests=True)
         case LoginRefused(code, detail):

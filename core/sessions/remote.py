@@ -86,7 +86,8 @@ class RemoteSessions:
         if state == "unpaired" and reason is None:
             reason = _NEVER_PAIRED
         phone = row.jid.partition(":")[0].partition("@")[0] if row.jid else None
-        return SessionStatus(state, reason, phone, row.since, row.sandbox if row.jid else self._sandbox)
+        seen = row.phone_last_seen if row.jid else None
+        return SessionStatus(state, reason, phone, row.since, row.sandbox if row.jid else self._sandbox, seen)
 
     def pairing(self, tenant: str) -> Pairing | None:
         """What a person needs to link the device, while pairing is under way."""

@@ -17,10 +17,12 @@ from core.sessions.logins import FORGOTTEN
 from core.sessions.standing import Standing, until_written
 from core.sessions.takeover import TakeOver
 from core.sessions.timelock import Timelock
+from core.sessions.vitals import Vitals
 from core.transport.wire import Arriving, Connected, Quote, Replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
+    from datetime import datetime
     from typing import Any
 
     from core.model import Outgoing, SessionState
@@ -40,6 +42,9 @@ HOPELESS = 300.0
 
 _AGAIN = (2.0, 5.0, 15.0, 60.0)
 """Seconds until a session that could not be opened is tried again."""
+
+_BANNED = (10.0, 300.0, 1800.0, 7200.0)
+"""Seconds after the end of a ban until the session is opened again, at least; more when WhatsApp bans it again."""
 
 _CLOSE = 10.0
 """Seconds for closing a client."""
@@ -62,7 +67,8 @@ class Session:
         self._take_over = TakeOver(around.clock, lease)
         self._client: Client | None = None
         self._over = self._closed = False
-        self._failures = 0
+        self._failures = self._bans = 0
+        self._vitals = Vitals(lease.tenant, around.store, around.clock, process=around.process)
         self._held_since: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._working = asyncio.Lock()
@@ -244,6 +250,7 @@ class Session:
     # What happens to it
 
     async def _on_event(self, client: Client, event: Event) -> None:
+        await self._vitals.look_at(event)
         if isinstance(event, Arriving):
             await self._around.intake.take(self.tenant, event)
         elif client is self._client and not self._over:  # what one that is being closed says of its state is no news
@@ -260,6 +267,8 @@ class Session:
         elif (now := turn(event)) is not None:
             log.warning("%s is %s: %s", self.tenant, now.state, now.reason,
                         extra={"action": f"session.{now.state}", "tenant": self.tenant})  # fmt: skip
+            if now.state == "client_outdated":
+                await self._vitals.outdated(now.reason)
             if now.ends:
                 self._ends(now)
             else:
@@ -278,7 +287,8 @@ class Session:
             log.critical("%s was logged in as %s and not as %s: closed", self.tenant, me.jid, self.jid,
                          extra={"action": "session.wrong_identity", "tenant": self.tenant})  # fmt: skip
             return self._ends(Turn("disconnected", f"WhatsApp logged in as {me.jid}: closed", rests=True))
-        self._failures = 0
+        self._failures = self._bans = 0
+        await self._vitals.connected()
         log.info("%s is connected as %s", self.tenant, self.jid,
                  extra={"action": "session.connected", "tenant": self.tenant})  # fmt: skip
         locked = self._timelock.in_force
@@ -301,8 +311,15 @@ class Session:
         await self._standing.enter(now.state, now.reason)
         if now.rests:
             return self._around.rests(self.tenant)
-        await self._pause()
+        await (self._sit_out(now.until) if now.until is not None else self._pause())
         return await self._open()
+
+    async def _sit_out(self, until: datetime) -> None:
+        """A ban that ends by itself. Who asks for the session does not wait for that."""
+        left = max((until - self._clock.now()).total_seconds(), 0.0)
+        after = _BANNED[min(self._bans, len(_BANNED) - 1)]
+        self._bans += 1
+        await self._clock.sleep(left + self._clock.uniform(after, 2 * after))
 
     def _watch(self) -> None:
         """The library dials by itself, but not for ever in vain."""

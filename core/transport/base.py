@@ -22,13 +22,15 @@ class Sent:
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
     """A tenant's session as `/api/status` tells it. `reason` says in words why it is not connected and what to do;
-    `sandbox`: it is paired with a WhatsApp on loopback."""
+    `sandbox`: it is paired with a WhatsApp on loopback; `phone_last_seen`: when its own phone last gave a sign of
+    life."""
 
     state: SessionState
     reason: str | None = None
     phone: str | None = None
     since: datetime | None = None
     sandbox: bool = False
+    phone_last_seen: datetime | None = None
 
 
 class Transport(Protocol):

@@ -110,7 +110,8 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Received:
-    """A message that arrived: from a person, or (`from_me`) copied from another device of this account.
+    """A message that arrived: from a person, or (`from_me`) copied from another device of this account,
+    which with `from_phone` is the phone itself.
 
     `chat` is where it was said and where a reply goes, `sender` who said it. `phone` and `lid` are what is known of
     the sender. `content` is the words that it has: a text, a caption, a contact's name, a poll's question, a reaction's
@@ -129,6 +130,7 @@ class Received:
     reply_to: str | None = None
     mentions: tuple[str, ...] = ()
     from_me: bool = False
+    from_phone: bool = False
     is_group: bool = False
 
 
@@ -161,6 +163,11 @@ class Receipt:
     at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class PhoneSeen:
+    """The account's own phone confirmed something: it is there."""
+
+
 Arriving = Received | Receipt | Signal | Unreadable
 """What comes in from people, to be written down."""
 
@@ -177,6 +184,7 @@ Event = (
     | LoginRefused
     | StreamFailed
     | Ended
+    | PhoneSeen
     | Arriving
 )
 

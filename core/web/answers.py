@@ -115,6 +115,7 @@ def session(tenant: str, transport: str, status: SessionStatus) -> dict[str, Any
         "state": status.state,
         "reason": status.reason,
         "phone": status.phone,
+        "phone_last_seen": status.phone_last_seen,
         "since": status.since,
         "sandbox": status.sandbox,
         "tenant": tenant,

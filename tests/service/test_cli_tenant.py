@@ -93,7 +93,7 @@ def test_rotate(cli: CommandLine) -> None:
 def test_list(cli: CommandLine) -> None:
     """Every tenant with its transport, its queue and its file; none is said in words."""
     assert "no tenants yet" in cli("tenant", "list").out
-    assert cli("tenant", "list", "--json").answer == {"tenants": []}
+    assert cli("tenant", "list", "--json").answer == {"tenants": [], "alarms": []}
     file = cli.write("config/tenants/shop.yaml", "transport: dry_run")
     cli("tenant", "add", "shop")
     cli("tenant", "add", "bank")

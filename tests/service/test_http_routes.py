@@ -70,7 +70,18 @@ async def test_status(open_house: OpenHouse) -> None:
     house = await open_house(beta={"transport": "whatsapp"})
     mine = (await house.call("GET", "/api/status")).body
     theirs = (await house.call("GET", "/api/status", key="beta")).body
-    fields = ["connected", "qrImageUrl", "state", "reason", "phone", "since", "sandbox", "tenant", "transport"]
+    fields = [
+        "connected",
+        "qrImageUrl",
+        "state",
+        "reason",
+        "phone",
+        "phone_last_seen",
+        "since",
+        "sandbox",
+        "tenant",
+        "transport",
+    ]
     assert list(mine) == list(theirs) == fields
     assert (mine["connected"], mine["qrImageUrl"], mine["state"]) == (True, None, "connected")
     assert (theirs["connected"], theirs["state"]) == (False, "unpaired")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -24,6 +24,8 @@ from core.transport.wire import (
     Identity,
     LoggedOut,
     LoginRefused,
+    PhoneSeen,
+    Received,
     Replaced,
     TemporaryBan,
 )
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from core.sessions.surroundings import OnEvent, Surroundings
 
 JID = "628111:7@s.whatsapp.net"
+NOW = datetime(2026, 1, 5, tzinfo=UTC)
 MESSAGE = Outgoing(id="m", tenant="shop", to="628222", content="hi", expires_at=datetime(2030, 1, 1, tzinfo=UTC))
 
 
@@ -105,6 +108,8 @@ class World:
         self.openings: list[bool] = []
         self.devices, self.away = {JID}, False
         self.heard_from: set[str] = set()
+        self.seen = 0
+        self.alarms: list[str] = []
 
     def client(self, tenant: str, device: str | None, fence: int, on_event: OnEvent) -> FakeClient:
         self.clients.append(FakeClient(device or "", on_event, self.failures))
@@ -141,6 +146,19 @@ class World:
     async def unbind(self, process: int, tenant: str) -> bool:
         self.unbound += 1
         return True
+
+    async def take(self, tenant: str, event: object) -> None:
+        """What comes in is written elsewhere."""
+
+    async def phone_seen(self, process: int, tenant: str) -> None:
+        self.seen += 1
+
+    async def raise_alarm(self, name: str, words: str) -> bool:
+        self.alarms.append(name)
+        return len(self.alarms) == 1
+
+    async def clear_alarm(self, name: str) -> None:
+        self.alarms.clear()
 
     async def has_heard_from(self, tenant: str, to: str) -> bool:
         if self.away:
@@ -361,6 +379,59 @@ async def test_what_goes_to_old_acquaintances_says_nothing_about_new_conversatio
         await session.send(MESSAGE)
         world.away = False
         assert session.status.state == "restricted"
+
+
+async def test_a_ban_that_ends_is_sat_out(world: World) -> None:
+    """Not a moment too early, and each time later when WhatsApp bans it again; the state says so meanwhile, and the
+    session is not given away. One without an end rests."""
+    until_then = world.clock.now() + timedelta(hours=2)
+    session = world.session()
+    session.open()
+    for times in (1, 2):
+        await until(lambda: world.openings.count(True) >= times)  # noqa: B023 - asked at once
+        await world.clients[-1].tell(TemporaryBan(101, until_then))
+        await until(lambda: len(world.clients) > times)  # noqa: B023
+    first, second = (seconds - 7200 for seconds in world.clock.slept if seconds > 3600)
+    assert 0 < first <= 20
+    assert 290 <= second <= 600
+    assert [state for state, _ in world.states].count("banned") == 2
+    assert world.rested == 0
+    await until(lambda: world.openings.count(True) == 3)
+    await world.clients[-1].tell(TemporaryBan(None, None))
+    await until(lambda: world.rested == 1)
+    await session.close()
+
+
+async def test_an_outdated_client_is_said_aloud_once_until_one_connects(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It concerns everybody: whoever writes the alarm down first says it."""
+    for times in (1, 2):
+        session = world.session()
+        session.open()
+        await until(lambda: world.openings.count(True) >= times)  # noqa: B023 - asked at once
+        await world.clients[-1].tell(ClientOutdated())
+        await until(lambda: world.rested == times)  # noqa: B023
+        await session.close()
+    assert [record.levelname for record in caplog.records if "405" in record.message].count("CRITICAL") == 1
+    assert world.alarms == ["client_outdated"] * 2
+    world.openings.clear()
+    async with world.connected():
+        assert world.alarms == []
+
+
+async def test_signs_of_the_phone_are_written_down_once_an_hour(world: World) -> None:
+    """Its receipts, and what is written on it; what another linked device does is no sign of it."""
+    written = Received(id="A", chat="628222", sender="628111", content="hi", at=NOW, from_me=True, from_phone=True)
+    async with world.connected() as (_, client):
+        await client.tell(replace(written, from_phone=False))
+        assert world.seen == 0
+        await client.tell(PhoneSeen())
+        await client.tell(written)
+        assert world.seen == 1
+        world.clock.at += 3600
+        await client.tell(written)
+        assert world.seen == 2
 
 
 async def test_a_client_that_the_library_never_lets_go_ends_the_process(world: World) -> None:

@@ -18,6 +18,7 @@ from core.transport.wire import (
     LoginRefused,
     Paired,
     PairingFailed,
+    PhoneSeen,
     Receipt,
     ReceiptStatus,
     Received,
@@ -111,7 +112,9 @@ def _refused(event: pb.ConnectFailure, _: datetime) -> Event:
 def _receipt(event: pb.Receipt, _: datetime) -> Event | None:
     source = event.MessageSource
     status = _RECEIPTS.get(event.Type)
-    if status is None or source.IsFromMe or not event.MessageIDs:
+    if source.IsFromMe:
+        return PhoneSeen() if source.Sender.Device == 0 else None
+    if status is None or not event.MessageIDs:
         return None
     sender = _key(source.Sender, source.SenderAlt)
     chat = _group(source.Chat) if source.IsGroup else sender
@@ -143,6 +146,7 @@ def _received(event: pb.Message, _: datetime) -> Event | None:
         reply_to=_refers_to(kind, context),
         mentions=() if kind == "reaction" or context is None else tuple(map(_key_of_text, context.mentionedJID)),
         from_me=source.IsFromMe,
+        from_phone=source.IsFromMe and source.Sender.Device == 0,
         is_group=source.IsGroup,
     )
 

@@ -1,0 +1,1 @@
+INSERT INTO alarms (name, detail) VALUES (%s, %s) ON CONFLICT DO NOTHING RETURNING name
