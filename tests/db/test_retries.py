@@ -93,9 +93,8 @@ async def test_known_only_passes_by_new_conversations(flight: Flight) -> None:
     """Who has ever written gets what is for him, and so does whoever is answered; the others keep their places."""
     said = Incoming(tenant="shop", id="A", chat="628333", sender="628333", content="hi", at=datetime.now(UTC))
     await flight.door.store.add_incoming(said)
-    await flight.door.admit(
-        candidate("628222", gap=0.001), candidate("628333"), candidate("628444", answers="A", gap=0.001), candidate("628555")
-    )  # fmt: skip
+    new, answer = candidate("628222", gap=0.001), candidate("628444", answers="A", gap=0.001)
+    await flight.door.admit(new, candidate("628333"), answer, candidate("628555"))
     went = [await flight.claim(process, known_only=True) for process in (8, 9, 10)]
     assert [each.to for each in went if isinstance(each, Attempt)] == ["628333", "628444"]
     assert not isinstance(went[2], Attempt)

@@ -97,6 +97,7 @@ CASES: dict[str, Any] = {
         "DELIVERED", "INACTIVE", "READ", "PLAYED", "SENDER", "RETRY", "READ_SELF", "PLAYED_SELF", "SERVER_ERROR",
         "PEER_MSG", "HISTORY_SYNC")},
     "own receipt": receipt("READ", IsFromMe=True),
+    "own phone's receipt": receipt("SENDER", sender=jid("1", "lid"), IsFromMe=True),
     "group receipt": receipt("READ", chat=GROUP, IsGroup=True),
     "ban": (8, {"Code": "SENT_TOO_MANY_SAME_MESSAGE", "Expire": 60}),
     "ban without end": (8, {"Code": "BLOCKED_BY_USERS", "Expire": 0}),
@@ -174,6 +175,11 @@ def test_an_event_is_told_in_our_words(told: Any, name: str, fields: dict[str, A
 def test_what_is_no_message_and_no_news_of_ours_is_left_out(told: Any, name: str) -> None:
     """Status and channels, and receipts of our own devices reach nobody."""
     assert told["events"][name] is None
+
+
+def test_our_own_phone_s_receipts_are_a_sign_of_it(told: Any) -> None:
+    """Whatever it confirms; another linked device of ours is no phone."""
+    assert told["events"]["own phone's receipt"] == {"event": "PhoneSeen"}
 
 
 def test_history_is_not_subscribed_to_and_refusals_are(told: Any) -> None:
