@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import secrets
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -35,10 +33,9 @@ from core.paths.sender import Sender
 from core.paths.statuses import Statuses
 from core.paths.telling import Telling
 from core.services import Services
-from core.sessions.child import starter
+from core.sessions.founding import new_number, new_supervisor, signs_of_life
 from core.sessions.logins import bind_logins
 from core.sessions.remote import RemoteSessions
-from core.sessions.supervisor import Supervisor
 from core.tenants import Tenants
 from core.transport.dry_run import DryRun
 from core.web import Runner, make_app, spare_the_collector
@@ -65,8 +62,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PROGRAM = Path(__file__).resolve().parent.parent / "run.py"
-
 _SHUTDOWN, _SESSIONS_SHUTDOWN = 9.0, 7.0
 """Seconds for all that is under way to come to its end, and of these for session processes."""
 
@@ -83,8 +78,7 @@ class Gateway:
         loopback: Loopback | None,
     ) -> None:
         self.settings, self.plugins, self.database = settings, plugins, database
-        # Its session processes have the numbers that follow; PostgreSQL's integers end at 2**31 - 1.
-        self.clock, self.process = Clock(), secrets.randbelow(2**30) + 1
+        self.clock, self.process = Clock(), new_number()
         self._http = http
         self.store, self.opt_outs = Store(database), OptOutStore(database)
         self.sessions = RemoteSessions(
@@ -124,7 +118,9 @@ class Gateway:
             may_send=lambda: self.listener.connected and not self.batcher.doubtful,
             on_recorded=self.statuses.publish,
         )
-        self.supervisor = self._supervisor(loopback)
+        self.supervisor = new_supervisor(
+            SessionStore(database), self.clock, settings, loopback, url=database.url, process=self.process
+        )
         self.receiver = Receiver(self.store, self.clock, self.tenants, self.admission, process=self.process)
         forgetting = Forgetting(
             self.store, events, self.callback_store, settings.keep_daily_limits, settings.keep_events
@@ -154,30 +150,10 @@ class Gateway:
             database.url,
             self.hearing.channels,
             on_connected=self.hearing.listening,
-            session_sql=[("SELECT pg_advisory_lock(process_class(), %s)", (self.process,))],
+            session_sql=signs_of_life(self.process, gateway=True),
         )
         self._stopping = self._serving = False
         self._fresh: set[str] = set()  # tenants of whose new messages nobody has been told yet
-
-    def _supervisor(self, loopback: Loopback | None) -> Supervisor:
-        options = self.settings.sessions
-        start = starter(
-            PROGRAM,
-            self.database.url,
-            self.clock,
-            loopback,
-            timelock_pause=options.timelock_pause,
-            keep_connections=options.keep_connections,
-            stuck_after=options.stuck_after,
-        )
-        return Supervisor(
-            SessionStore(self.database),
-            self.clock,
-            start,
-            is_whatsapp=lambda tenant: self.settings.tenant(tenant).transport == "whatsapp",
-            process=self.process,
-            per_process=options.per_process,
-        )
 
     @classmethod
     @contextlib.asynccontextmanager

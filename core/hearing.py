@@ -87,6 +87,8 @@ class Hearing:
         why = f": {now.reason}" if now.reason else ""
         extra = {"action": "session.changed", "tenant": now.tenant, "state": now.state}
         log.info("%s is %s%s", now.tenant, now.state, why, extra=extra)
+        if now.process is None:
+            self._for.supervisor.wake()  # it may be free
 
     def _keys_changed(self, _: str) -> None:
         self._for.tenants.distrust()

@@ -23,6 +23,7 @@ from core.cli import (
     serve,
     session_process,
     tenant,
+    worker,
 )
 from core.cli.arguments import arranged, wants_json
 from core.cli.invocation import ROOT, Invocation, LogFormat, LogLevel
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 
 
-_LONG_LIVED = {"serve", "session-process", "demo"}
+_LONG_LIVED = {"serve", "worker", "session-process", "demo"}
 
 
 @app.callback()
@@ -55,7 +56,9 @@ def gapura(
     ] = ROOT / "var",
     log_level: Annotated[
         LogLevel | None,
-        typer.Option(envvar="GAPURA_LOG_LEVEL", help="What to log.", show_default="info for serve, else warning"),
+        typer.Option(
+            envvar="GAPURA_LOG_LEVEL", help="What to log.", show_default="info for serve and worker, else warning"
+        ),
     ] = None,
     log_format: Annotated[LogFormat, typer.Option(envvar="GAPURA_LOG_FORMAT", help="How to log, on stderr.")] = "text",
 ) -> None:
@@ -68,6 +71,7 @@ def gapura(
 
 
 app.command()(serve.serve)
+app.command()(worker.worker)
 app.command(hidden=True)(session_process.session_process)
 app.command()(demo.demo)
 app.command()(sandbox.sandbox)

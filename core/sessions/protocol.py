@@ -37,9 +37,10 @@ class Open(Order, frozen=True):
 
 class Close(Order, frozen=True):
     """Hold this tenant's session no longer: the tenant is gone, or another gateway takes its share. What is in flight
-    is recorded first; Closed follows."""
+    is recorded first; Closed follows. `why`: what its state says then."""
 
     tenant: str
+    why: str = "closed by the gateway"
 
 
 class Pair(Order, frozen=True):

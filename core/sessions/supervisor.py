@@ -1,8 +1,8 @@
 """Session processes, kept running: every paired tenant is opened in one of them; what died is started again.
 
-The supervisor lives in the gateway's process, which never loads the library that speaks to WhatsApp: that library can
-end its whole process. Several gateways may run supervisors on one database; leases see to it that each tenant is open
-once.
+The supervisor lives in a process that never loads the library that speaks to WhatsApp: that library can end its whole
+process. Several may run on one database, in gateways and workers; leases see to it that each tenant is open once, and
+each supervisor holds its share.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 from core.errors import StatementRejected, Unavailable
 from core.sessions.protocol import Close, Logout, Open, Pair, Reconnect
+from core.sessions.roster import Roster
+from core.sessions.sharing import Sharing
 from core.sessions.suspicion import Suspicion
 
 if TYPE_CHECKING:
@@ -39,10 +41,11 @@ _DIED = "its session process died; it is opened again"
 _PAIRING_DIED = "the process that was pairing died; ask for a new code"
 _GIVEN_UP = "opening it has ended its process again and again; it rests until POST /api/reconnect"
 _STOPPED = "the gateway was stopped"
+_HANDED_OVER = "handed over to another process, which opens it"
 
 
 class Supervisor:
-    """Of one gateway."""
+    """Of one gateway or worker."""
 
     def __init__(  # noqa: PLR0913 - the composition root hands everything over once
         self,
@@ -62,14 +65,17 @@ class Supervisor:
         self._ours: set[int] = set()
         self._news = asyncio.Event()
         self._suspicion = Suspicion(clock)
+        self._sharing, self._roster = Sharing(clock), Roster(process)
         self._commands: deque[Command] = deque()
         self._resting: set[str] = set()
         self._woken: set[str] = set()
+        self._closing: set[str] = set()  # told to close, and not closed yet
         self._stopping = self._looked = False
 
-    def is_ours(self, process: int) -> bool:
-        """Whether this supervisor has started the session process of this number, dead or alive."""
-        return process in self._ours
+    def tells(self, process: int) -> bool:
+        """Whether the plugins of this gateway hear what the session process of this number, dead or alive, has done:
+        one of all gateways tells."""
+        return process in self._ours or self._roster.stands_in(process)
 
     def wake(self) -> None:
         """Something has happened."""
@@ -117,13 +123,15 @@ class Supervisor:
             await self._carry_out(self._commands[0], tenants.get(self._commands[0].tenant))
             self._commands.popleft()
         for child in self._children.values():
-            for tenant in child.tenants - set(tenants):
-                child.tell(Close(tenant))
+            for tenant in child.tenants - set(tenants) - self._closing:
+                self._close(child, tenant)
         # Whoever is open somewhere has found somebody who woke it.
         free = {row.tenant for row in tenants.values() if not row.held}
         self._resting &= free
         self._woken &= {tenant for tenant in free if tenants[tenant].paired}
+        await self._look_at_others(tenants.values())
         await self._assign([row for row in tenants.values() if self._wanted(row)])
+        self._hand_over_one()
         self._looked = True
 
     # What children tell
@@ -132,6 +140,7 @@ class Supervisor:
         while child.closed:
             said = child.closed.popleft()
             child.tenants.discard(said.tenant)
+            self._closing.discard(said.tenant)
             child.opening.discard(said.tenant)
             if child.pairs == said.tenant:
                 child.leaves = True
@@ -157,6 +166,7 @@ class Supervisor:
         for call in child.calls:
             await self._answer(call, "session_process_died", "the session process died meanwhile; try again")
         del self._children[child.number]
+        self._closing -= child.tenants
         if child.pairs is not None:
             self._resting.discard(child.pairs)
         if self._stopping or child.leaves:
@@ -179,8 +189,37 @@ class Supervisor:
             return True
         return row.tenant not in self._resting and (row.state not in RESTING or not self._looked)
 
+    async def _look_at_others(self, rows: Collection[TenantSession]) -> None:
+        """What is everybody's share."""
+        changed = self._roster.look(await self._store.supervisors())
+        load = [row for row in rows if row.paired and (row.held or row.state not in RESTING)]
+        free = [row.tenant for row in load if not row.held]
+        self._sharing.look(free, len(load), self._roster.count, changed=changed)
+
+    @property
+    def _held(self) -> int:
+        return sum(len(child.tenants - self._closing) for child in self._children.values() if not child.gone)
+
+    def _hand_over_one(self) -> None:
+        """One at a time: the next one when this one is closed."""
+        if self._closing or not self._sharing.gives(self._held):
+            return
+        homes = {tenant: child for child in self._children.values() if not child.gone
+                 for tenant in child.tenants - child.opening}  # fmt: skip
+        if homes:
+            tenant = max(homes)
+            log.info("%s is handed over", tenant, extra={"action": "session.handed_over", "tenant": tenant})
+            self._sharing.given(tenant)
+            self._close(homes[tenant], tenant, _HANDED_OVER)
+
+    def _close(self, child: Child, tenant: str, *why: str) -> None:
+        self._closing.add(tenant)
+        child.tell(Close(tenant, *why))
+
     async def _assign(self, rows: Collection[TenantSession]) -> None:
         for row in rows:
+            if row.tenant not in self._woken and not self._sharing.takes(row.tenant, self._held):
+                continue
             suspect = self._suspicion.is_suspect(row.tenant)
             child = None if suspect else self._with_room()
             if child is None:
@@ -188,6 +227,7 @@ class Supervisor:
                     continue
                 child = await self._new_child()
             self._woken.discard(row.tenant)
+            self._sharing.taken(row.tenant)
             child.tell(Open(row.tenant))
 
     def _with_room(self) -> Child | None:

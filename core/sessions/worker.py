@@ -99,8 +99,8 @@ class Worker:
         match order:
             case Open(tenant):
                 self._go(self._open(tenant))
-            case Close(tenant):
-                self._go(self._hand_over(tenant))
+            case Close(tenant, why):
+                self._go(self._hand_over(tenant, why))
             case Pair(tenant, number, force) if self._pairing is None:
                 self._pairing = PairingSession(tenant, self, force=force)
                 self._go(self._pair(self._pairing, number))
@@ -257,21 +257,21 @@ class Worker:
         await self.store.release(self.process, None, _RESTARTED if self.ended.is_set() else _STOPPED)
         reach("released")
 
-    async def _hand_over(self, tenant: str) -> None:
+    async def _hand_over(self, tenant: str, why: str) -> None:
         """Let go when what is in flight has its answer and is recorded; nothing more is claimed meanwhile."""
         self._parting.add(tenant)
         try:
             finishing = asyncio.create_task(self.sender.finish(tenant))
             await asyncio.wait([finishing], timeout=LONGEST_SEND)
-            await self._let_go(tenant, rests=False)
+            await self._let_go(tenant, rests=False, why=why)
         finally:
             self._parting.discard(tenant)
 
-    async def _let_go(self, tenant: str, *, rests: bool) -> None:
+    async def _let_go(self, tenant: str, *, rests: bool, why: str = _CLOSED) -> None:
         """Close and release, and only then tell the supervisor, who may give it to another process at once."""
         if (session := self._sessions.pop(tenant, None)) is not None:
             await session.close()
-            await self._release(tenant, None if rests else _CLOSED)
+            await self._release(tenant, None if rests else why)
             self._report(Closed(tenant, rests))
 
     async def _release(self, tenant: str, why: str | None) -> None:

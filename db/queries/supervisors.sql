@@ -1,1 +1,1 @@
-SELECT live_supervisors()
+SELECT number, gateway FROM live_supervisors()

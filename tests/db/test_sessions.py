@@ -12,7 +12,8 @@ import psycopg2
 import pytest
 
 from core.errors import StatementRejected
-from core.session_rows import Device, FreeConnections, Lease, Pairing
+from core.session_rows import Device, FreeConnections, Lease, Pairing, Peer
+from core.sessions.founding import signs_of_life
 from db.session_store import SessionStore
 from tests.db.candidates import KEY, Door, candidate
 
@@ -66,6 +67,22 @@ async def test_a_lease_is_one_process_s_until_it_ends_or_dies(sessions: SessionS
         assert taken == {"shop": True, "cafe": True}
         await sessions.release(1, None, None)
         assert [lease.taken_over for lease in await sessions.lease(1, ["shop"], 60)] == [False]
+
+
+async def test_supervisors_show_that_they_live(sessions: SessionStore, database_url: str) -> None:
+    """By the connection that says so, gateways and workers apart; whoever dies is gone at once."""
+    connections = [psycopg2.connect(database_url) for _ in range(2)]
+    for number, connection in enumerate(connections, 1):
+        for sql, parameters in signs_of_life(number, gateway=number == 1):
+            connection.cursor().execute(sql, parameters)
+    assert sorted(await sessions.supervisors(), key=lambda peer: peer.number) == [
+        Peer(1, gateway=True),
+        Peer(2, gateway=False),
+    ]
+    for connection in connections:
+        connection.close()
+    while await sessions.supervisors():
+        await asyncio.sleep(0.01)
 
 
 async def test_many_who_want_one_session_get_it_once(sessions: SessionStore, database_url: str) -> None:

@@ -87,6 +87,10 @@ class Installation:
         """A started `run.py serve` on a free port. Ends with the `with` block, or with stop() or kill()."""
         return GatewayProcess(("serve", "--port", "0", *arguments), self._environment(), self.home)
 
+    def work(self, *arguments: str, data: Path) -> GatewayProcess:
+        """A started `run.py worker` with a GAPURA_DATA of its own, as on another machine."""
+        return GatewayProcess(("worker", *arguments), self._environment() | {"GAPURA_DATA": str(data)}, self.home)
+
     def _environment(self) -> dict[str, str]:
         mine = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
         mine |= {"GAPURA_CONFIG": str(self.config), "GAPURA_DATA": str(self.data), "PYTHONWARNINGS": "default"}
@@ -96,8 +100,8 @@ class Installation:
 
 
 class GatewayProcess:
-    """A running gateway. `url`: where it answers; `pid`: its process. Raises AssertionError with its stderr when it
-    does not get ready."""
+    """A running gateway, or worker. `url`: where it answers; `pid`: its process. Raises AssertionError with its stderr
+    when it does not get ready."""
 
     def __init__(self, arguments: tuple[str, ...], environment: Mapping[str, str], home: Path) -> None:
         number = len(list(home.glob("serve-*.log")))
@@ -170,6 +174,8 @@ class GatewayProcess:
                 assert piece, f"it ended ({self._process.wait(PATIENCE)}):\n{self.stderr}"
                 line += piece
         self.stdout = line.decode()
+        if self.stdout == "gapura worker ready\n":
+            return ""
         word, _, url = self.stdout.strip().rpartition(" ")
         assert word == "gapura ready", self.stdout
         return url

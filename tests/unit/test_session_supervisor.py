@@ -11,7 +11,7 @@ import pytest
 
 from core.clock import Clock
 from core.errors import DatabaseUnavailable
-from core.session_rows import Command, TenantSession
+from core.session_rows import Command, Peer, TenantSession
 from core.sessions.protocol import Answered, Close, Closed, Logout, Open, Pair, Reconnect
 from core.sessions.supervisor import Supervisor
 
@@ -90,10 +90,15 @@ class FakeStore:
     released: list[tuple[int, tuple[str, ...] | None, str | None]] = field(default_factory=list)
     answered: dict[int, dict[str, Any]] = field(default_factory=dict)
     away: bool = False
+    peers: list[Peer] = field(default_factory=lambda: [Peer(100, gateway=True)])
 
     def _look(self) -> None:
         if self.away:
             raise DatabaseUnavailable("away")
+
+    async def supervisors(self) -> list[Peer]:
+        self._look()
+        return self.peers
 
     async def tenants(self) -> list[TenantSession]:
         self._look()
@@ -116,7 +121,7 @@ class FakeStore:
 class House:
     """A supervisor, its fakes, and a round at a time."""
 
-    def __init__(self, per_process: int = 50) -> None:
+    def __init__(self, per_process: int = 50, process: int = 100) -> None:
         self.store, self.clock = FakeStore(), HandClock()
         self.children: list[FakeChild] = []
         self._calls = count(1)
@@ -125,7 +130,7 @@ class House:
             self.clock,
             self._start,
             is_whatsapp=lambda tenant: not tenant.startswith("dry"),
-            process=100,
+            process=process,
             per_process=per_process,
         )
 
@@ -418,3 +423,98 @@ async def test_close_ends_all_processes_and_gives_back_their_leases() -> None:
     assert house.homes() == []
     assert len(house.children) == 2
     assert (101, None, "the gateway was stopped") in house.store.released
+
+
+HANDED_OVER = "handed over to another process, which opens it"
+
+
+async def test_each_of_two_takes_its_share_at_once_and_the_rest_when_nobody_else_does() -> None:
+    """Half of five, rounded up; what the other one has not taken after four seconds is taken as well."""
+    house = House()
+    house.store.peers.append(Peer(70_000, gateway=False))
+    house.pair("a", "b", "c", "d", "e")
+    await house.round()
+    assert house.homes() == [{"a", "b", "c"}]
+    house.clock.at += 3.9
+    await house.round()
+    assert house.homes() == [{"a", "b", "c"}]
+    house.clock.at += 0.1
+    await house.round()
+    assert house.homes() == [{"a", "b", "c", "d", "e"}]
+
+
+async def test_who_joins_is_handed_one_session_after_the_other() -> None:
+    """One at a time, the next when the one before is closed, until each has its share."""
+    house = House()
+    house.pair("a", "b", "c", "d")
+    await house.round()
+    [child] = house.children
+    house.store.peers.append(Peer(70_000, gateway=False))
+    for given in ("d", "c"):
+        house.pair("a", "b", "c", "d", held=True, process=101)
+        await house.round()
+        await house.round()
+        assert [order for order in child.told if isinstance(order, Close)][-1] == Close(given, HANDED_OVER)
+        child.closes(given)
+        house.pair(given, held=True, process=70_001)
+        await house.round()
+    await house.round()
+    assert child.tenants == {"a", "b"}
+    assert len([order for order in child.told if isinstance(order, Close)]) == 2
+
+
+async def test_what_nobody_takes_is_taken_back_and_there_is_peace() -> None:
+    """Another supervisor that cannot open anything does not cost sessions their connection again and again."""
+    house = House()
+    house.pair("a", "b")
+    await house.round()
+    [child] = house.children
+    house.store.peers.append(Peer(70_000, gateway=False))
+    await house.round()
+    child.closes("b")
+    await house.round()
+    assert house.homes() == [{"a"}]
+    house.clock.at += 4
+    for _ in range(3):
+        await house.round()
+        assert house.homes() == [{"a", "b"}]
+        house.clock.at += 100
+    assert len([order for order in child.told if isinstance(order, Close)]) == 1
+    house.store.peers.append(Peer(900_000, gateway=True))  # who joins now may be able to
+    await house.round()
+    assert len([order for order in child.told if isinstance(order, Close)]) == 2
+
+
+async def test_a_few_more_than_its_share_are_kept() -> None:
+    """Twelve of twenty-two: a hand-over costs a connection, and is not worth the last one."""
+    house = House()
+    tenants = [f"t{number:02}" for number in range(22)]
+    house.pair(*tenants)
+    house.store.peers.append(Peer(70_000, gateway=False))
+    house.clock.at += 1
+    await house.round()
+    house.clock.at += 4
+    await house.round()
+    assert house.homes() == [set(tenants)]
+    for _ in range(15):
+        await house.round()
+        closing = [order.tenant for order in house.children[0].told if isinstance(order, Close)]
+        if closing:
+            house.children[0].closes(closing[-1])
+            house.pair(closing[-1], held=True, process=70_001)
+    assert len(house.children[0].tenants) == 12
+
+
+async def test_one_of_all_gateways_tells_the_plugins() -> None:
+    """Each what its own session processes have done; the first of them what was done by those of a worker, or of a
+    gateway that is dead."""
+    peers = [Peer(100, gateway=True), Peer(500_000, gateway=True), Peer(900_000, gateway=False)]
+    tells: dict[int, list[int]] = {}
+    for me in (100, 500_000):
+        house = House(process=me)
+        house.store.peers = peers
+        house.pair("a")
+        await house.round()
+        told = (101, 500_001, 900_001, 300_007)
+        tells[me] = [process for process in told if house.supervisor.tells(process)]
+    assert tells == {100: [101, 900_001, 300_007], 500_000: [500_001]}

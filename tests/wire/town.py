@@ -65,6 +65,13 @@ class Town:
         self.gateways.append(gateway)
         return gateway
 
+    async def work(self) -> GatewayProcess:
+        """Start a worker, as another machine would. `gateway` stays who it was."""
+        data = self.installation.home / "another-machine"
+        worker = await asyncio.to_thread(lambda: self.installation.work("--sandbox", self.control, data=data))
+        self.gateways.insert(0, worker)
+        return worker
+
     async def stop(self) -> int:
         """SIGTERM to the gateway; its exit status."""
         return await asyncio.to_thread(self.gateway.stop)

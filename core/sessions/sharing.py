@@ -1,0 +1,65 @@
+"""How many sessions each of several supervisors holds: about as many as the others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from core.clock import Clock
+
+LEFT = 4.0
+"""Seconds for which a session must have been free until somebody takes it who has his share: the others cannot."""
+
+PEACE = 600.0
+"""Seconds for which nothing is handed over after nobody has taken what was handed over."""
+
+_SLACK = 10
+"""One in so many of its share may a supervisor hold beyond it: each hand-over costs a session its connection."""
+
+
+class Sharing:
+    """Of one supervisor."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._share = 0
+        self._alone = True
+        self._free_since: dict[str, float] = {}
+        self._given: set[str] = set()
+        self._not_before = 0.0
+
+    def look(self, free: Collection[str], load: int, supervisors: int, *, changed: bool) -> None:
+        """`load` sessions are to be held by so many living supervisors, of which `changed` says whether they are others
+        than at the last look; `free` are paired and held by nobody."""
+        now = self._clock.monotonic()
+        self._share, self._alone = -(-load // supervisors), supervisors == 1
+        self._free_since = {tenant: self._free_since.get(tenant, now) for tenant in free}
+        self._given &= self._free_since.keys()
+        if changed:
+            self._not_before = 0.0
+
+    def takes(self, tenant: str, held: int) -> bool:
+        """Whether to take this free session, holding so many. What nobody else has taken is taken back, and then there
+        is peace for a while: whatever keeps the others from it will do so again."""
+        if self._alone or held < self._share:
+            return True
+        return self._clock.monotonic() - self._free_since.get(tenant, self._clock.monotonic()) >= LEFT
+
+    def taken(self, tenant: str) -> None:
+        """It was opened here."""
+        if tenant in self._given:
+            self._given.discard(tenant)
+            self._not_before = self._clock.monotonic() + PEACE
+
+    def gives(self, held: int) -> bool:
+        """Whether to hand one over, holding so many: another supervisor has less than its share then."""
+        if self._alone or self._clock.monotonic() < self._not_before:
+            return False
+        return held > self._share + self._share // _SLACK
+
+    def given(self, tenant: str) -> None:
+        """It is being handed over."""
+        self._given.add(tenant)
+        self._free_since[tenant] = self._clock.monotonic()
