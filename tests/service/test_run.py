@@ -30,7 +30,7 @@ def test_help_names_every_command() -> None:
     """`run.py --help` lists all commands."""
     done = run(str(ROOT / "run.py"), "--help")
     assert done.returncode == 0
-    commands = ("serve", "demo", "tenant", "send", "inject", "db", "check", "plugins", "plugin")
+    commands = ("serve", "worker", "demo", "tenant", "send", "inject", "db", "check", "plugins", "plugin")
     assert all(f" {name} " in done.stdout for name in commands)
 
 
