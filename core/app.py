@@ -150,7 +150,7 @@ class Gateway:
             database.url,
             self.hearing.channels,
             on_connected=self.hearing.listening,
-            session_sql=signs_of_life(self.process, gateway=True),
+            session_sql=signs_of_life(self.process),
         )
         self._stopping = self._serving = False
         self._fresh: set[str] = set()  # tenants of whose new messages nobody has been told yet

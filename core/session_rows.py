@@ -106,11 +106,3 @@ class Arrival:
     id: str
     chat: str
     sender: str
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A process with a living supervisor. `gateway`: it also tells plugins what happens."""
-
-    number: int
-    gateway: bool

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from core.session_rows import Arrival, Command, FreeConnections, Lease, Pairing, Peer, SessionRow, TenantSession
+from core.session_rows import Arrival, Command, FreeConnections, Lease, Pairing, SessionRow, TenantSession
 from db.sql import load
 
 if TYPE_CHECKING:
@@ -38,9 +38,9 @@ class SessionStore:
         whom = None if tenants is None else sorted(tenants)
         return [row[0] for row in await self._db.fetch(load("lease_release"), (process, whom, reason), idempotent=True)]
 
-    async def supervisors(self) -> list[Peer]:
-        """All that live."""
-        return [Peer(*row) for row in await self._db.fetch(load("supervisors"), idempotent=True)]
+    async def supervisors(self) -> set[int]:
+        """The numbers of the processes whose supervisors live."""
+        return {row[0] for row in await self._db.fetch(load("supervisors"), idempotent=True)}
 
     # What is known of a session
 

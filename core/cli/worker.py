@@ -89,7 +89,7 @@ def _listener(url: str, supervisor: Supervisor, process: int) -> Listener:
             channels.FORGOTTEN: supervisor.forgotten,
         },
         on_connected=listening,
-        session_sql=signs_of_life(process, gateway=False),
+        session_sql=signs_of_life(process),
     )
 
 

@@ -24,11 +24,9 @@ def new_number() -> int:
     return secrets.randbelow(2**30) + 1
 
 
-def signs_of_life(process: int, *, gateway: bool) -> list[tuple[str, tuple[int]]]:
-    """What the listening connection of a process with a supervisor holds for as long as it lives; `gateway`: it tells
-    plugins what happens."""
-    classes = ["process_class", "supervisor_class", *(["gateway_class"] if gateway else [])]
-    return [(f"SELECT pg_advisory_lock({name}(), %s)", (process,)) for name in classes]
+def signs_of_life(process: int) -> list[tuple[str, tuple[int]]]:
+    """What the listening connection of a process with a supervisor holds for as long as it lives."""
+    return [(f"SELECT pg_advisory_lock({name}(), %s)", (process,)) for name in ("process_class", "supervisor_class")]
 
 
 def new_supervisor(  # noqa: PLR0913 - handed over once

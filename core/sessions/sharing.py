@@ -25,20 +25,20 @@ class Sharing:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._share = 0
+        self._supervisors: set[int] = set()
         self._alone = True
         self._free_since: dict[str, float] = {}
         self._given: set[str] = set()
         self._not_before = 0.0
 
-    def look(self, free: Collection[str], load: int, supervisors: int, *, changed: bool) -> None:
-        """`load` sessions are to be held by so many living supervisors, of which `changed` says whether they are others
-        than at the last look; `free` are paired and held by nobody."""
+    def look(self, free: Collection[str], load: int, supervisors: set[int]) -> None:
+        """`load` sessions are to be held by these living supervisors; `free` are paired and held by nobody."""
         now = self._clock.monotonic()
-        self._share, self._alone = -(-load // supervisors), supervisors == 1
+        self._share, self._alone = -(-load // len(supervisors)), len(supervisors) == 1
         self._free_since = {tenant: self._free_since.get(tenant, now) for tenant in free}
         self._given &= self._free_since.keys()
-        if changed:
-            self._not_before = 0.0
+        if supervisors != self._supervisors:
+            self._supervisors, self._not_before = supervisors, 0.0
 
     def takes(self, tenant: str, held: int) -> bool:
         """Whether to take this free session, holding so many. What nobody else has taken is taken back, and then there

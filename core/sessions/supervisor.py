@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 from core.errors import StatementRejected, Unavailable
 from core.sessions.protocol import Close, Logout, Open, Pair, Reconnect
-from core.sessions.roster import Roster
 from core.sessions.sharing import Sharing
 from core.sessions.suspicion import Suspicion
 
@@ -62,20 +61,14 @@ class Supervisor:
         self._process, self._per_process = process, per_process
         self._numbers = itertools.count(1)
         self._children: dict[int, Child] = {}
-        self._ours: set[int] = set()
         self._news = asyncio.Event()
         self._suspicion = Suspicion(clock)
-        self._sharing, self._roster = Sharing(clock), Roster(process)
+        self._sharing = Sharing(clock)
         self._commands: deque[Command] = deque()
         self._resting: set[str] = set()
         self._woken: set[str] = set()
         self._closing: set[str] = set()  # told to close, and not closed yet
         self._stopping = self._looked = False
-
-    def tells(self, process: int) -> bool:
-        """Whether the plugins of this gateway hear what the session process of this number, dead or alive, has done:
-        one of all gateways tells."""
-        return process in self._ours or self._roster.stands_in(process)
 
     def wake(self) -> None:
         """Something has happened."""
@@ -191,10 +184,10 @@ class Supervisor:
 
     async def _look_at_others(self, rows: Collection[TenantSession]) -> None:
         """What is everybody's share."""
-        changed = self._roster.look(await self._store.supervisors())
+        supervisors = {*await self._store.supervisors(), self._process}
         load = [row for row in rows if row.paired and (row.held or row.state not in RESTING)]
         free = [row.tenant for row in load if not row.held]
-        self._sharing.look(free, len(load), self._roster.count, changed=changed)
+        self._sharing.look(free, len(load), supervisors)
 
     @property
     def _held(self) -> int:
@@ -240,7 +233,6 @@ class Supervisor:
     async def _new_child(self) -> Child:
         # Numbers of gateways are random: those of its children follow it.
         number = (self._process + next(self._numbers)) % (2**31 - 1)
-        self._ours.add(number)
         self._children[number] = child = await self._start(number, self.wake)
         log.info("session process %d started", child.pid, extra={"action": "child.started"})
         return child

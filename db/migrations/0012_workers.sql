@@ -54,13 +54,11 @@ BEGIN
 END $$;
 
 -- A supervisor shows that it lives, and takes its share of the sessions, by an advisory lock (its process's number, in this class) on its
--- listening connection; one that has plugins to tell, by another.
+-- listening connection.
 CREATE FUNCTION supervisor_class() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1734440054';
-CREATE FUNCTION gateway_class() RETURNS integer LANGUAGE sql IMMUTABLE AS 'SELECT 1734440055';
 
-CREATE FUNCTION live_supervisors() RETURNS TABLE (number integer, gateway boolean) LANGUAGE sql VOLATILE AS $$
-  SELECT objid::bigint::integer, bool_or(classid = gateway_class()::oid) FROM pg_locks
-   WHERE locktype = 'advisory' AND classid IN (supervisor_class()::oid, gateway_class()::oid) AND objsubid = 2 AND granted
+CREATE FUNCTION live_supervisors() RETURNS SETOF integer LANGUAGE sql VOLATILE AS $$
+  SELECT objid::bigint::integer FROM pg_locks
+   WHERE locktype = 'advisory' AND classid = supervisor_class()::oid AND objsubid = 2 AND granted
      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-   GROUP BY objid
 $$;

@@ -1,1 +1,1 @@
-SELECT number, gateway FROM live_supervisors()
+SELECT live_supervisors()

@@ -12,7 +12,7 @@ import psycopg2
 import pytest
 
 from core.errors import StatementRejected
-from core.session_rows import Device, FreeConnections, Lease, Pairing, Peer
+from core.session_rows import Device, FreeConnections, Lease, Pairing
 from core.sessions.founding import signs_of_life
 from db.session_store import SessionStore
 from tests.db.candidates import KEY, Door, candidate
@@ -70,15 +70,12 @@ async def test_a_lease_is_one_process_s_until_it_ends_or_dies(sessions: SessionS
 
 
 async def test_supervisors_show_that_they_live(sessions: SessionStore, database_url: str) -> None:
-    """By the connection that says so, gateways and workers apart; whoever dies is gone at once."""
+    """By the connection that says so; whoever dies is gone at once."""
     connections = [psycopg2.connect(database_url) for _ in range(2)]
     for number, connection in enumerate(connections, 1):
-        for sql, parameters in signs_of_life(number, gateway=number == 1):
+        for sql, parameters in signs_of_life(number):
             connection.cursor().execute(sql, parameters)
-    assert sorted(await sessions.supervisors(), key=lambda peer: peer.number) == [
-        Peer(1, gateway=True),
-        Peer(2, gateway=False),
-    ]
+    assert await sessions.supervisors() == {1, 2}
     for connection in connections:
         connection.close()
     while await sessions.supervisors():

@@ -11,7 +11,7 @@ import pytest
 
 from core.clock import Clock
 from core.errors import DatabaseUnavailable
-from core.session_rows import Command, Peer, TenantSession
+from core.session_rows import Command, TenantSession
 from core.sessions.protocol import Answered, Close, Closed, Logout, Open, Pair, Reconnect
 from core.sessions.supervisor import Supervisor
 
@@ -90,15 +90,15 @@ class FakeStore:
     released: list[tuple[int, tuple[str, ...] | None, str | None]] = field(default_factory=list)
     answered: dict[int, dict[str, Any]] = field(default_factory=dict)
     away: bool = False
-    peers: list[Peer] = field(default_factory=lambda: [Peer(100, gateway=True)])
+    peers: set[int] = field(default_factory=set)
 
     def _look(self) -> None:
         if self.away:
             raise DatabaseUnavailable("away")
 
-    async def supervisors(self) -> list[Peer]:
+    async def supervisors(self) -> set[int]:
         self._look()
-        return self.peers
+        return set(self.peers)
 
     async def tenants(self) -> list[TenantSession]:
         self._look()
@@ -121,7 +121,7 @@ class FakeStore:
 class House:
     """A supervisor, its fakes, and a round at a time."""
 
-    def __init__(self, per_process: int = 50, process: int = 100) -> None:
+    def __init__(self, per_process: int = 50) -> None:
         self.store, self.clock = FakeStore(), HandClock()
         self.children: list[FakeChild] = []
         self._calls = count(1)
@@ -130,7 +130,7 @@ class House:
             self.clock,
             self._start,
             is_whatsapp=lambda tenant: not tenant.startswith("dry"),
-            process=process,
+            process=100,
             per_process=per_process,
         )
 
@@ -431,7 +431,7 @@ HANDED_OVER = "handed over to another process, which opens it"
 async def test_each_of_two_takes_its_share_at_once_and_the_rest_when_nobody_else_does() -> None:
     """Half of five, rounded up; what the other one has not taken after four seconds is taken as well."""
     house = House()
-    house.store.peers.append(Peer(70_000, gateway=False))
+    house.store.peers.add(70_000)
     house.pair("a", "b", "c", "d", "e")
     await house.round()
     assert house.homes() == [{"a", "b", "c"}]
@@ -449,7 +449,7 @@ async def test_who_joins_is_handed_one_session_after_the_other() -> None:
     house.pair("a", "b", "c", "d")
     await house.round()
     [child] = house.children
-    house.store.peers.append(Peer(70_000, gateway=False))
+    house.store.peers.add(70_000)
     for given in ("d", "c"):
         house.pair("a", "b", "c", "d", held=True, process=101)
         await house.round()
@@ -469,7 +469,7 @@ async def test_what_nobody_takes_is_taken_back_and_there_is_peace() -> None:
     house.pair("a", "b")
     await house.round()
     [child] = house.children
-    house.store.peers.append(Peer(70_000, gateway=False))
+    house.store.peers.add(70_000)
     await house.round()
     child.closes("b")
     await house.round()
@@ -480,7 +480,7 @@ async def test_what_nobody_takes_is_taken_back_and_there_is_peace() -> None:
         assert house.homes() == [{"a", "b"}]
         house.clock.at += 100
     assert len([order for order in child.told if isinstance(order, Close)]) == 1
-    house.store.peers.append(Peer(900_000, gateway=True))  # who joins now may be able to
+    house.store.peers.add(900_000)  # who joins now may be able to
     await house.round()
     assert len([order for order in child.told if isinstance(order, Close)]) == 2
 
@@ -490,7 +490,7 @@ async def test_a_few_more_than_its_share_are_kept() -> None:
     house = House()
     tenants = [f"t{number:02}" for number in range(22)]
     house.pair(*tenants)
-    house.store.peers.append(Peer(70_000, gateway=False))
+    house.store.peers.add(70_000)
     house.clock.at += 1
     await house.round()
     house.clock.at += 4
@@ -503,18 +503,3 @@ async def test_a_few_more_than_its_share_are_kept() -> None:
             house.children[0].closes(closing[-1])
             house.pair(closing[-1], held=True, process=70_001)
     assert len(house.children[0].tenants) == 12
-
-
-async def test_one_of_all_gateways_tells_the_plugins() -> None:
-    """Each what its own session processes have done; the first of them what was done by those of a worker, or of a
-    gateway that is dead."""
-    peers = [Peer(100, gateway=True), Peer(500_000, gateway=True), Peer(900_000, gateway=False)]
-    tells: dict[int, list[int]] = {}
-    for me in (100, 500_000):
-        house = House(process=me)
-        house.store.peers = peers
-        house.pair("a")
-        await house.round()
-        told = (101, 500_001, 900_001, 300_007)
-        tells[me] = [process for process in told if house.supervisor.tells(process)]
-    assert tells == {100: [101, 900_001, 300_007], 500_000: [500_001]}
