@@ -12,8 +12,14 @@ if TYPE_CHECKING:
 LEFT = 4.0
 """Seconds for which a session must have been free until somebody takes it who has his share: the others cannot."""
 
-PEACE = 600.0
-"""Seconds for which nothing is handed over after nobody has taken what was handed over."""
+LEFT_IN_VAIN = 20.0
+"""The same for a session that was handed over: whoever is to take it may have to start a process first."""
+
+SETTLED = 5.0
+"""Seconds for which the supervisors must have been the same until one of them hands over."""
+
+PEACE, LONGEST_PEACE = 30.0, 600.0
+"""Seconds for which nothing is handed over after nobody has taken what was handed over; twice as long each time."""
 
 _SLACK = 10
 """One in so many of its share may a supervisor hold beyond it: each hand-over costs a session its connection."""
@@ -29,7 +35,7 @@ class Sharing:
         self._alone = True
         self._free_since: dict[str, float] = {}
         self._given: set[str] = set()
-        self._not_before = 0.0
+        self._not_before, self._in_vain = 0.0, 0
 
     def look(self, free: Collection[str], load: int, supervisors: set[int]) -> None:
         """`load` sessions are to be held by these living supervisors; `free` are paired and held by nobody."""
@@ -38,20 +44,26 @@ class Sharing:
         self._free_since = {tenant: self._free_since.get(tenant, now) for tenant in free}
         self._given &= self._free_since.keys()
         if supervisors != self._supervisors:
-            self._supervisors, self._not_before = supervisors, 0.0
+            self._supervisors, self._not_before, self._in_vain = supervisors, now + SETTLED, 0
 
     def takes(self, tenant: str, held: int) -> bool:
         """Whether to take this free session, holding so many. What nobody else has taken is taken back, and then there
         is peace for a while: whatever keeps the others from it will do so again."""
         if self._alone or held < self._share:
             return True
-        return self._clock.monotonic() - self._free_since.get(tenant, self._clock.monotonic()) >= LEFT
+        now = self._clock.monotonic()
+        return now - self._free_since.get(tenant, now) >= (LEFT_IN_VAIN if tenant in self._given else LEFT)
+
+    def wants(self, held: int) -> bool:
+        """Whether others are about to hand something over to who holds so many."""
+        return not self._alone and held < self._share
 
     def taken(self, tenant: str) -> None:
         """It was opened here."""
         if tenant in self._given:
             self._given.discard(tenant)
-            self._not_before = self._clock.monotonic() + PEACE
+            self._not_before = self._clock.monotonic() + min(PEACE * 2**self._in_vain, LONGEST_PEACE)
+            self._in_vain += 1
 
     def gives(self, held: int) -> bool:
         """Whether to hand one over, holding so many: another supervisor has less than its share then."""

@@ -125,6 +125,7 @@ class Supervisor:
         await self._look_at_others(tenants.values())
         await self._assign([row for row in tenants.values() if self._wanted(row)])
         self._hand_over_one()
+        await self._make_room()
         self._looked = True
 
     # What children tell
@@ -204,6 +205,11 @@ class Supervisor:
             log.info("%s is handed over", tenant, extra={"action": "session.handed_over", "tenant": tenant})
             self._sharing.given(tenant)
             self._close(homes[tenant], tenant, _HANDED_OVER)
+
+    async def _make_room(self) -> None:
+        """A process takes seconds to start, which nobody shall wait for who is handed over."""
+        if self._sharing.wants(self._held) and self._with_room() is None and self._suspicion.may_start:
+            await self._new_child()
 
     def _close(self, child: Child, tenant: str, *why: str) -> None:
         self._closing.add(tenant)

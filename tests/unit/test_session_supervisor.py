@@ -450,6 +450,9 @@ async def test_who_joins_is_handed_one_session_after_the_other() -> None:
     await house.round()
     [child] = house.children
     house.store.peers.add(70_000)
+    await house.round()
+    assert not any(isinstance(order, Close) for order in child.told)
+    house.clock.at += 5  # it may have come to stay
     for given in ("d", "c"):
         house.pair("a", "b", "c", "d", held=True, process=101)
         await house.round()
@@ -464,25 +467,50 @@ async def test_who_joins_is_handed_one_session_after_the_other() -> None:
 
 
 async def test_what_nobody_takes_is_taken_back_and_there_is_peace() -> None:
-    """Another supervisor that cannot open anything does not cost sessions their connection again and again."""
+    """Another supervisor that cannot open anything does not cost sessions their connection again and again: half a
+    minute, a minute and so on; until somebody else joins."""
     house = House()
     house.pair("a", "b")
     await house.round()
     [child] = house.children
     house.store.peers.add(70_000)
+
+    async def closed(times: int) -> None:
+        await house.round()
+        assert len([order for order in child.told if isinstance(order, Close)]) == times
+
     await house.round()
-    child.closes("b")
-    await house.round()
-    assert house.homes() == [{"a"}]
-    house.clock.at += 4
+    house.clock.at += 5
+    for times, peace in ((1, 30), (2, 60), (3, 120)):
+        await closed(times)
+        child.closes("b")
+        await closed(times)
+        house.clock.at += 19
+        await closed(times)
+        assert house.homes() == [{"a"}]
+        house.clock.at += 1
+        await closed(times)
+        assert house.homes() == [{"a", "b"}]
+        house.clock.at += peace - 1
+        await closed(times)
+        house.clock.at += 1
+    house.store.peers.add(900_000)  # who joins now may be able to
+    await closed(3)
+    house.clock.at += 5
+    await closed(4)
+
+
+async def test_who_has_less_than_its_share_has_a_process_ready() -> None:
+    """What is handed over is opened at once, and not when a process has started; one that has nobody is enough."""
+    house = House()
+    house.store.peers.add(70_000)
+    house.pair("a", "b", held=True, process=70_001)
     for _ in range(3):
         await house.round()
-        assert house.homes() == [{"a", "b"}]
-        house.clock.at += 100
-    assert len([order for order in child.told if isinstance(order, Close)]) == 1
-    house.store.peers.add(900_000)  # who joins now may be able to
+    assert house.homes() == [set()]
+    house.pair("a")
     await house.round()
-    assert len([order for order in child.told if isinstance(order, Close)]) == 2
+    assert house.homes() == [{"a"}]
 
 
 async def test_a_few_more_than_its_share_are_kept() -> None:
@@ -491,9 +519,8 @@ async def test_a_few_more_than_its_share_are_kept() -> None:
     tenants = [f"t{number:02}" for number in range(22)]
     house.pair(*tenants)
     house.store.peers.add(70_000)
-    house.clock.at += 1
     await house.round()
-    house.clock.at += 4
+    house.clock.at += 5
     await house.round()
     assert house.homes() == [set(tenants)]
     for _ in range(15):

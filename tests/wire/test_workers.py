@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from tests.wire.processes import is_running, session_processes
-from tests.wire.town import until
+from tests.wire.town import PATIENCE, until
 
 if TYPE_CHECKING:
     from tests.service.gateway_process import GatewayProcess
@@ -32,16 +33,27 @@ def holders(town: Town) -> dict[int, set[str]]:
     return held
 
 
-async def until_shared(town: Town, *sizes: int) -> dict[int, set[str]]:
+async def until_shared(town: Town, *sizes: int) -> None:
     """Wait until everybody is connected, in processes that hold so many."""
-    return dict(
-        await until(lambda: holders(town), lambda held: sorted(map(len, held.values())) == sorted(sizes))
-    )  # fmt: skip
+    deadline = time.monotonic() + PATIENCE
+    while sorted(map(len, holders(town).values())) != sorted(sizes):
+        assert time.monotonic() < deadline, holders(town)
+        await asyncio.sleep(0.2)
 
 
 def connected_by(process: GatewayProcess) -> str:
     """Who was connected there last."""
     return re.findall(r"(t\d) is connected as", process.stderr)[-1]
+
+
+async def started(town: Town) -> GatewayProcess:
+    """A gateway that holds everybody."""
+    for tenant in NUMBERS:
+        await town.add(tenant)
+    gateway = await town.serve()
+    for tenant, number in NUMBERS.items():
+        await town.pair(tenant, number)
+    return gateway
 
 
 async def talk(town: Town, round_: str) -> None:
@@ -60,12 +72,8 @@ async def talk(town: Town, round_: str) -> None:
 
 async def test_two_machines_share_the_sessions(town: Town) -> None:
     """Who joins is handed its share; calls reach the tenant wherever it is; when the worker's machine dies the gateway
-    has everybody connected in less than fifteen seconds; it joins again; told to stop, it hands over."""
-    for tenant in NUMBERS:
-        await town.add(tenant)
-    gateway = await town.serve()
-    for tenant, number in NUMBERS.items():
-        await town.pair(tenant, number)
+    has everybody connected in less than fifteen seconds."""
+    gateway = await started(town)
     worker = await town.work()
     await until_shared(town, 2, 2)
     assert len(session_processes(gateway.pid)) == len(session_processes(worker.pid)) == 1
@@ -86,17 +94,21 @@ async def test_two_machines_share_the_sessions(town: Town) -> None:
     worker.kill()
     await talk(town, "taken over")
 
-    worker = await town.work()
-    await until_shared(town, 2, 2)
-    await talk(town, "shared again")
-    there = connected_by(worker)
-    processes = session_processes(worker.pid)
-    assert worker.stop() == 0
-    assert worker.stdout == "gapura worker ready\n"
-    assert [pid for pid in processes if is_running(pid)] == []
-    await until_shared(town, 4)
-    status, _ = await town.ask(there, "POST", "/api/logout")
-    assert status == 200
+
+async def test_a_worker_comes_and_goes(town: Town) -> None:
+    """It has its share, again and again; told to stop, it hands everything over, and calls go where the session is."""
+    await started(town)
+    for round_ in ("first", "second"):
+        worker = await town.work()
+        await until_shared(town, 2, 2)
+        await talk(town, round_)
+        processes = session_processes(worker.pid)
+        there = connected_by(worker)
+        assert await asyncio.to_thread(worker.stop) == 0
+        assert worker.stdout == "gapura worker ready\n"
+        assert [pid for pid in processes if is_running(pid)] == []
+        await until_shared(town, 4)
+    assert (await town.ask(there, "POST", "/api/logout"))[0] == 200
     await town.until_state(there, "logged_out")
 
 
