@@ -9,6 +9,8 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.wire.processes import is_running, session_processes
 from tests.wire.town import PATIENCE, until
 
@@ -70,6 +72,7 @@ async def talk(town: Town, round_: str) -> None:
     assert texts == [f"{round_} from {tenant}" for tenant in NUMBERS]
 
 
+@pytest.mark.timeout(400)
 async def test_two_machines_share_the_sessions(town: Town) -> None:
     """Who joins is handed its share; calls reach the tenant wherever it is; when the worker's machine dies the gateway
     has everybody connected in less than fifteen seconds."""
@@ -95,6 +98,7 @@ async def test_two_machines_share_the_sessions(town: Town) -> None:
     await talk(town, "taken over")
 
 
+@pytest.mark.timeout(400)
 async def test_a_worker_comes_and_goes(town: Town) -> None:
     """It has its share, again and again; told to stop, it hands everything over, and calls go where the session is."""
     await started(town)
