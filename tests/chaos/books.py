@@ -1,0 +1,85 @@
+"""Reads the facts: the database, the phones, what callers and people remember."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tests.chaos.facts import Arrival, Counter, Event, Facts, LineOf, Row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tests.chaos.facts import Posted
+    from tests.chaos.plan import Plan
+    from tests.chaos.stage import Stage
+    from tests.chaos.traffic import Callers, People
+
+_ROWS = """
+  SELECT m.id::text, m.tenant_id, m.recipient, m.content, m.status, m.cause, m.wa_id,
+         (SELECT coalesce(jsonb_agg(jsonb_build_array(h ->> 'status', h ->> 'cause')), '[]')
+            FROM jsonb_array_elements(m.history) h),
+         (SELECT coalesce(sum((c ->> 3)::integer), 0)
+            FROM jsonb_array_elements(m.counted) c WHERE jsonb_array_length(c) = 4),
+         m.answers
+    FROM messages m ORDER BY m.seq
+"""
+_LINES = """
+  SELECT l.tenant_id, (SELECT sum(w) FROM unnest(l.waiting) w),
+         (SELECT count(*) FROM messages m WHERE m.tenant_id = l.tenant_id AND m.status = 'queued' AND m.in_line)
+    FROM lines l
+"""
+_UNSETTLED = """
+  SELECT content || ' is ' || status FROM messages
+   WHERE status IN ('queued', 'sending')
+   UNION ALL SELECT content || ' is not dispatched' FROM incoming_messages WHERE dispatched_at IS NULL
+"""
+_EVENTS = (
+    "SELECT tenant_id, seq, type, coalesce(outgoing::text, incoming, data ->> 'id') FROM events ORDER BY tenant_id, seq"
+)
+
+
+def unsettled(stage: Stage) -> list[str]:
+    """What has not come to rest. Raises psycopg2.Error."""
+    return [row[0] for row in stage.query(_UNSETTLED)]
+
+
+async def facts(
+    stage: Stage, plan: Plan, callers: Callers, people: People, posted: Sequence[Posted], *, kills: int
+) -> Facts:
+    """As everything is now."""
+    return Facts(
+        accepted=tuple(callers.accepted),
+        refused=tuple(callers.refused),
+        rows=tuple(_row(row) for row in stage.query(_ROWS)),
+        arrivals=tuple(await _arrivals(stage, plan)),
+        written=tuple(people.written),
+        kept=tuple((row[0], row[1]) for row in stage.query("SELECT tenant_id, id FROM incoming_messages")),
+        events=tuple(Event(*row) for row in stage.query(_EVENTS)),
+        posted=tuple(posted),
+        counters=tuple(Counter(*row) for row in stage.query(
+            "SELECT tenant_id, phone_number, sum(count)::integer FROM daily_limits GROUP BY 1, 2"
+        )),
+        lines=tuple(LineOf(*row) for row in stage.query(_LINES)),
+        kills=kills,
+        unsettled=tuple(unsettled(stage)),
+    )  # fmt: skip
+
+
+def _row(values: Sequence[Any]) -> Row:
+    steps = tuple((status, cause) for status, cause in values[7])
+    cost, answers = values[8:]
+    return Row(*values[:7], steps, cost, answers)
+
+
+async def _arrivals(stage: Stage, plan: Plan) -> list[Arrival]:
+    """What is on people's phones, phone by phone, in the order in which it came."""
+    names = {number: name for name, number in plan.tenants.items()}
+    found = []
+    for people in plan.people.values():
+        for person in people:
+            inbox = await stage.ask_sandbox("GET", f"/phones/{person}/inbox")
+            found += [
+                Arrival(person, names.get(got["sender"], got["sender"]), got["id"], got["text"])
+                for got in inbox["messages"]
+            ]
+    return found

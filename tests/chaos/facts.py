@@ -1,0 +1,112 @@
+"""What was seen in a run: by callers, by people on their phones, and in the books of the gateway."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A caller's message that was answered 202. `ids`: of every answer that it got; `turn` grows with the order in
+    which callers were answered, and a caller sends the next to the same person only then."""
+
+    ref: str
+    tenant: str
+    to: str
+    ids: tuple[str, ...]
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of `messages`. `steps`: (status, cause) of its history, oldest first; `cost`: what it counts still;
+    `answers`: the letter that a bot answers."""
+
+    id: str
+    tenant: str
+    to: str
+    text: str
+    status: str
+    cause: str | None
+    wa_id: str | None
+    steps: tuple[tuple[str, str | None], ...] = ()
+    cost: int = 0
+    answers: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message on a person's phone; a phone's are in the order in which they came. `id`: WhatsApp's."""
+
+    person: str
+    tenant: str
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A letter that a person's phone has sent. `id`: WhatsApp's."""
+
+    id: str
+    tenant: str
+    person: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of `events`; `about` is the id of the message that it is about."""
+
+    tenant: str
+    seq: int
+    type: str
+    about: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Posted:
+    """A callback that was received: its webhook-id, and which event it told."""
+
+    id: str
+    tenant: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """A row of daily_limits, all days together."""
+
+    tenant: str
+    to: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class LineOf:
+    """`waiting` of a row of lines, and how many rows really wait."""
+
+    tenant: str
+    waiting: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All of it, when everything has come to rest. `kills`: SIGKILLs that struck while something was in flight."""
+
+    accepted: tuple[Accepted, ...] = ()
+    refused: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    arrivals: tuple[Arrival, ...] = ()
+    written: tuple[Written, ...] = ()
+    kept: tuple[tuple[str, str], ...] = ()
+    """(tenant, WhatsApp's id) of incoming_messages."""
+    events: tuple[Event, ...] = ()
+    posted: tuple[Posted, ...] = ()
+    counters: tuple[Counter, ...] = ()
+    lines: tuple[LineOf, ...] = ()
+    kills: int = 0
+    with_callbacks: bool = False
+    unsettled: tuple[str, ...] = field(default=())
+    """What had not come to rest in time."""

@@ -1,0 +1,188 @@
+"""One run: everything is set up, struck, brought to rest, and judged."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter as Tally
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import aiohttp
+import psycopg2
+
+from tests.chaos.books import facts, unsettled
+from tests.chaos.judge import Finding, doubled, judged, knowable
+from tests.chaos.stage import staged
+from tests.chaos.strikes import Striker
+from tests.chaos.traffic import Callers, People
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.chaos.facts import Facts
+    from tests.chaos.plan import Plan, Strike
+    from tests.chaos.stage import Stage
+
+REST_WITHIN = 240.0
+"""Seconds after the last strike in which everything has to come to rest."""
+
+MOST_WAITING = 150
+"""So many messages may wait for their answer or their turn before the next strike brings more."""
+
+_LOOK = 0.25
+_OPERATOR = 3.0
+_GIVEN_UP = """
+  SELECT tenant_id FROM sessions
+   WHERE process IS NULL AND state <> 'connected' AND now() - since > interval '20 seconds'
+"""
+
+
+class Progress(Protocol):
+    """What is told while a run goes on."""
+
+    def say(self, text: str) -> None:
+        """What is being done."""
+
+    def struck(self, strike: Strike, hit: bool) -> None:
+        """A strike was made, or missed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`findings` are broken promises; `reconnected`: tenants that an operator had to reconnect by hand; `seconds`: from
+    the first strike to rest."""
+
+    plan: Plan
+    facts: Facts
+    findings: list[Finding]
+    hits: list[Strike]
+    missed: list[Strike]
+    reconnected: list[str]
+    deaths: int
+    seconds: float
+
+    def summary(self) -> dict[str, Any]:
+        """The run in figures."""
+        rows = self.facts.rows
+        return {
+            "seed": self.plan.seed,
+            "seconds": round(self.seconds),
+            "strikes": dict(sorted(Tally(strike.name for strike in self.hits).items())),
+            "kills": sum(strike.kills for strike in self.hits),
+            "missed": dict(sorted(Tally(strike.name for strike in self.missed).items())),
+            "gateways started again": self.deaths,
+            "accepted": len(self.facts.accepted),
+            "arrived": len({arrival.text for arrival in self.facts.arrivals}),
+            "statuses": dict(Tally(row.status for row in rows)),
+            "causes": dict(Tally(f"{row.status}: {row.cause}" for row in rows if row.cause)),
+            "struck on their way": sum(cause == "gateway_died" for row in rows for _, cause in row.steps),
+            "doubled and marked": _marked(self.facts),
+            "unknown that arrived": len(knowable(self.facts)),
+            "letters": len(self.facts.written),
+            "letters called lost": sum(event.type == "message.lost" for event in self.facts.events),
+            "reconnected by hand": len(self.reconnected),
+            "findings": dict(Tally(finding.what for finding in self.findings)),
+        }
+
+
+def _marked(facts: Facts) -> int:
+    times = Tally({(arrival.text, arrival.id) for arrival in facts.arrivals})
+    texts = Tally(text for text, _ in times)
+    return sum(n > 1 for n in texts.values()) - len(list(doubled(facts)))
+
+
+async def run(plan: Plan, home: Path, progress: Progress) -> Outcome:
+    """Carry the plan out below `home`, an empty directory. To be called in the main thread."""
+    async with staged(plan, home, progress.say) as stage:
+        callers, people = Callers(stage), People(stage, plan)
+        striker = Striker(stage, plan, callers)
+        reconnected: list[str] = []
+        begun = time.monotonic()
+        async with _beside(callers.run(), _operate(stage, reconnected)):
+            await _strike_all(stage, plan, callers, people, striker, progress)
+            progress.say("no more strikes; everything comes to rest")
+            await striker.finish()
+            await people.finish()
+            await _rest(stage, callers, progress)
+        kills = sum(strike.kills for strike in striker.done)
+        seen = await facts(stage, plan, callers, people, (), kills=kills)
+        deaths = sum(machine.deaths for machine in stage.machines)
+        seconds = time.monotonic() - begun
+    findings = judged(seen)
+    outcome = Outcome(plan, seen, findings, striker.done, striker.missed, reconnected, deaths, seconds)
+    _write(home, outcome)
+    return outcome
+
+
+async def _strike_all(  # noqa: PLR0917 - the run's parts
+    stage: Stage, plan: Plan, callers: Callers, people: People, striker: Striker, progress: Progress
+) -> None:
+    for strike in plan.strikes:
+        await _room(stage, callers)
+        callers.give(strike.messages)
+        people.give(strike.letters)
+        progress.struck(strike, await striker.strike(strike))
+
+
+async def _room(stage: Stage, callers: Callers) -> None:
+    """Until not too much waits: the messages shall be there for all strikes."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(60):
+            while callers.open + _waiting(stage) > MOST_WAITING:
+                await asyncio.sleep(_LOOK)
+
+
+def _waiting(stage: Stage) -> int:
+    with contextlib.suppress(psycopg2.Error):
+        return int(stage.query("SELECT count(*) FROM messages WHERE status IN ('queued', 'sending')")[0][0])
+    return MOST_WAITING
+
+
+async def _rest(stage: Stage, callers: Callers, progress: Progress) -> None:
+    """Until nothing is on its way any more, REST_WITHIN at most."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(REST_WITHIN):
+            while True:
+                await asyncio.sleep(_LOOK)
+                with contextlib.suppress(psycopg2.Error):
+                    left = unsettled(stage)
+                    progress.say(f"coming to rest: {callers.open} unanswered, {len(left)} on their way")
+                    if not callers.open and not left:
+                        await asyncio.sleep(4 * _LOOK)  # receipts, and replies that are being stored
+                        if not unsettled(stage):
+                            return
+
+
+async def _operate(stage: Stage, reconnected: list[str]) -> None:
+    """As an operator would: a session that rests, because its opening ended processes again and again or because it
+    was replaced, is reconnected by hand. For ever."""
+    while True:
+        await asyncio.sleep(_OPERATOR)
+        with contextlib.suppress(psycopg2.Error, aiohttp.ClientError, TimeoutError):
+            for (tenant,) in stage.query(_GIVEN_UP):
+                machine = next((machine for machine in stage.machines if machine.url), stage.machines[0])
+                status, _ = await stage.ask(machine, tenant, "POST", "/api/reconnect")
+                if status < 300:
+                    reconnected.append(tenant)
+
+
+@contextlib.asynccontextmanager
+async def _beside(*works: Any) -> AsyncIterator[None]:
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _write(home: Path, outcome: Outcome) -> None:
+    """The evidence, for whoever looks for causes."""
+    text = json.dumps(outcome.summary(), indent=1)
+    lines = [f"{finding.what} | {finding.who} | {finding.detail}" for finding in outcome.findings]
+    (home / "outcome.txt").write_text("\n".join([text, *lines, ""]), "utf-8")
