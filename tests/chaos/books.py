@@ -66,9 +66,9 @@ async def facts(
 
 
 def _row(values: Sequence[Any]) -> Row:
-    steps = tuple((status, cause) for status, cause in values[7])
-    cost, answers = values[8:]
-    return Row(*values[:7], steps, cost, answers)
+    id, tenant, to, text, status, cause, wa_id, steps, cost, answers = values
+    pairs = tuple((step, why) for step, why in steps)
+    return Row(id, tenant, to, text, status, cause, wa_id, pairs, cost, answers)
 
 
 async def _arrivals(stage: Stage, plan: Plan) -> list[Arrival]:

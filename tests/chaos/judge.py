@@ -20,6 +20,9 @@ OPENLY_NOT = frozenset({"unknown", "failed", "expired"})
 
 NEVER_LEFT = frozenset({"failed", "expired", "cancelled"})
 
+WITHDRAWN = "answered_503"
+"""The cause of messages whose callers were told to try again; they did, with a message of its own."""
+
 PER_THOUSAND_KILLS = 1
 """How many messages may end as unknown although WhatsApp's acknowledgement could have been had."""
 
@@ -70,7 +73,7 @@ def admitted(facts: Facts) -> Iterator[Finding]:
             yield Finding("two ids for one key", accepted.ref, ", ".join(sorted(set(accepted.ids))))
         for missing in set(accepted.ids) - rows:
             yield Finding("lost", accepted.ref, f"answered 202 with {missing}, which is no row")
-    texts = Tally(row.text for row in facts.rows if row.status != "cancelled")
+    texts = Tally(row.text for row in facts.rows if row.cause != WITHDRAWN)
     for text, times in texts.items():
         if times > 1:
             yield Finding("admitted twice", text, f"{times} rows")
@@ -103,7 +106,7 @@ def is_marked(row: Row) -> bool:
 
 def doubled(facts: Facts) -> Iterator[Finding]:
     """Nothing is on its phone twice, unless its history says why; nothing is on another's phone."""
-    rows = {row.text: row for row in sorted(facts.rows, key=lambda row: row.status != "cancelled")}
+    rows = {row.text: row for row in sorted(facts.rows, key=lambda row: row.cause != WITHDRAWN)}
     for text, arrivals in _by_text(facts).items():
         row = rows.get(text)
         if row is None:
