@@ -52,6 +52,7 @@ async def facts(
         refused=tuple(callers.refused),
         rows=tuple(_row(row) for row in stage.query(_ROWS)),
         arrivals=tuple(await _arrivals(stage, plan)),
+        unreadable=frozenset(await _unreadable(stage, plan)),
         written=tuple(people.written),
         kept=tuple((row[0], row[1]) for row in stage.query("SELECT tenant_id, id FROM incoming_messages")),
         events=tuple(Event(*row) for row in stage.query(_EVENTS)),
@@ -69,6 +70,16 @@ def _row(values: Sequence[Any]) -> Row:
     id, tenant, to, text, status, cause, wa_id, steps, cost, answers = values
     pairs = tuple((step, why) for step, why in steps)
     return Row(id, tenant, to, text, status, cause, wa_id, pairs, cost, answers)
+
+
+async def _unreadable(stage: Stage, plan: Plan) -> list[tuple[str, str]]:
+    """A phone's failures begin with the message's id."""
+    found = []
+    for people in plan.people.values():
+        for person in people:
+            failures = (await stage.ask_sandbox("GET", f"/phones/{person}"))["failures"]
+            found += [(person, what.partition(" ")[0]) for what in failures]
+    return found
 
 
 async def _arrivals(stage: Stage, plan: Plan) -> list[Arrival]:

@@ -99,6 +99,8 @@ class Facts:
     refused: tuple[str, ...] = ()
     rows: tuple[Row, ...] = ()
     arrivals: tuple[Arrival, ...] = ()
+    unreadable: frozenset[tuple[str, str]] = frozenset()
+    """(person, WhatsApp's id) of what came to a phone that could not decrypt it, and asked for another copy."""
     written: tuple[Written, ...] = ()
     kept: tuple[tuple[str, str], ...] = ()
     """(tenant, WhatsApp's id) of incoming_messages."""

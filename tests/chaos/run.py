@@ -14,7 +14,7 @@ import aiohttp
 import psycopg2
 
 from tests.chaos.books import facts, unsettled
-from tests.chaos.judge import Finding, doubled, judged, knowable
+from tests.chaos.judge import Finding, doubled, judged, knowable, placeholders
 from tests.chaos.stage import staged
 from tests.chaos.strikes import Striker
 from tests.chaos.traffic import Callers, People
@@ -82,6 +82,7 @@ class Outcome:
             "struck on their way": sum(cause == "gateway_died" for row in rows for _, cause in row.steps),
             "doubled and marked": _marked(self.facts),
             "unknown that arrived": len(knowable(self.facts)),
+            "on the phone, but not readable": len(placeholders(self.facts)),
             "letters": len(self.facts.written),
             "letters called lost": sum(event.type == "message.lost" for event in self.facts.events),
             "reconnected by hand": len(self.reconnected),

@@ -136,11 +136,12 @@ class Striker:
         return pid is not None and signalled(pid, sign)
 
     async def _drop_sockets(self, strike: Strike) -> bool:
-        numbers = list(self._plan.tenants.values())
-        number = numbers[int(strike.pick * len(numbers))]
-        with contextlib.suppress(aiohttp.ClientResponseError):  # it has no connection just now
-            await self._stage.ask_sandbox("POST", f"/accounts/{number}/drop")
-            return True
+        with contextlib.suppress(psycopg2.Error, aiohttp.ClientResponseError):  # it has no connection any more
+            connected = self._stage.query("SELECT tenant_id FROM sessions WHERE state = 'connected' ORDER BY 1")
+            if connected:
+                tenant = connected[int(strike.pick * len(connected))][0]
+                await self._stage.ask_sandbox("POST", f"/accounts/{self._plan.tenants[tenant]}/drop")
+                return True
         return False
 
     async def _cut(self, strike: Strike) -> bool:

@@ -68,6 +68,14 @@ def test_a_message_on_no_phone_is_lost_unless_the_books_say_so() -> None:
     assert found(arrivals=one, rows=(row(1), row(2, "sending"))) == ["no final word"]
 
 
+def test_a_placeholder_is_no_loss_while_the_books_do_not_say_delivered() -> None:
+    """The phone could not decrypt it: `sent` is true, `delivered` is not, and of another message it says nothing."""
+    one, unreadable = (arrival(1),), frozenset({(BUDI, "W2")})
+    assert found(arrivals=one, rows=(row(1), row(2, "sent")), unreadable=unreadable) == []
+    assert found(arrivals=one, unreadable=unreadable) == ["lost"]
+    assert found(arrivals=one, rows=(row(1), row(2, "sent")), unreadable=frozenset({(BUDI, "W1")})) == ["lost"]
+
+
 def test_an_accepted_message_without_a_row_is_lost() -> None:
     """Whoever was told 202 finds the message."""
     assert "lost" in found(accepted=(accepted(1), replace(accepted(2), ids=("gone",))))
