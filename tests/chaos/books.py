@@ -32,15 +32,16 @@ _UNSETTLED = """
   SELECT content || ' is ' || status FROM messages
    WHERE status IN ('queued', 'sending')
    UNION ALL SELECT content || ' is not dispatched' FROM incoming_messages WHERE dispatched_at IS NULL
+   UNION ALL SELECT id || ' of ' || tenant_id || ' is neither kept nor named' FROM arrivals WHERE id = ANY (%s)
 """
 _EVENTS = (
     "SELECT tenant_id, seq, type, coalesce(outgoing::text, incoming, data ->> 'id') FROM events ORDER BY tenant_id, seq"
 )
 
 
-def unsettled(stage: Stage) -> list[str]:
+def unsettled(stage: Stage, people: People) -> list[str]:
     """What has not come to rest. Raises psycopg2.Error."""
-    return [row[0] for row in stage.query(_UNSETTLED)]
+    return [row[0] for row in stage.query(_UNSETTLED, [letter.id for letter in people.written])]
 
 
 async def facts(
@@ -62,7 +63,7 @@ async def facts(
         )),
         lines=tuple(LineOf(*row) for row in stage.query(_LINES)),
         kills=kills,
-        unsettled=tuple(unsettled(stage)),
+        unsettled=tuple(unsettled(stage, people)),
     )  # fmt: skip
 
 

@@ -108,7 +108,7 @@ async def run(plan: Plan, home: Path, progress: Progress) -> Outcome:
             progress.say("no more strikes; everything comes to rest")
             await striker.finish()
             await people.finish()
-            await _rest(stage, callers, progress)
+            await _rest(stage, callers, people, progress)
         kills = sum(strike.kills for strike in striker.done)
         seen = await facts(stage, plan, callers, people, (), kills=kills)
         deaths = sum(machine.deaths for machine in stage.machines)
@@ -143,18 +143,18 @@ def _waiting(stage: Stage) -> int:
     return MOST_WAITING
 
 
-async def _rest(stage: Stage, callers: Callers, progress: Progress) -> None:
+async def _rest(stage: Stage, callers: Callers, people: People, progress: Progress) -> None:
     """Until nothing is on its way any more, REST_WITHIN at most."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(REST_WITHIN):
             while True:
                 await asyncio.sleep(_LOOK)
                 with contextlib.suppress(psycopg2.Error):
-                    left = unsettled(stage)
+                    left = unsettled(stage, people)
                     progress.say(f"coming to rest: {callers.open} unanswered, {len(left)} on their way")
                     if not callers.open and not left:
                         await asyncio.sleep(4 * _LOOK)  # receipts, and replies that are being stored
-                        if not unsettled(stage):
+                        if not unsettled(stage, people):
                             return
 
 
