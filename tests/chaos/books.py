@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.facts import Arrival, Counter, Event, Facts, LineOf, Row
+from tests.chaos.hearer import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.chaos.facts import Posted
     from tests.chaos.plan import Plan
     from tests.chaos.stage import Stage
     from tests.chaos.traffic import Callers, People
@@ -32,6 +32,9 @@ _UNSETTLED = """
   SELECT content || ' is ' || status FROM messages
    WHERE status IN ('queued', 'sending')
    UNION ALL SELECT content || ' is not dispatched' FROM incoming_messages WHERE dispatched_at IS NULL
+   UNION ALL SELECT type || ' of ' || tenant_id || ' is not posted' FROM callback_deliveries WHERE status = 'pending'
+   UNION ALL SELECT c.tenant_id || ' has news for its callback'
+               FROM callback_cursors c JOIN event_heads h USING (tenant_id) WHERE c.seq < h.last
    UNION ALL SELECT id || ' of ' || tenant_id || ' is neither kept nor named' FROM arrivals WHERE id = ANY (%s)
 """
 _EVENTS = (
@@ -44,9 +47,7 @@ def unsettled(stage: Stage, people: People) -> list[str]:
     return [row[0] for row in stage.query(_UNSETTLED, [letter.id for letter in people.written])]
 
 
-async def facts(
-    stage: Stage, plan: Plan, callers: Callers, people: People, posted: Sequence[Posted], *, kills: int
-) -> Facts:
+async def facts(stage: Stage, plan: Plan, callers: Callers, people: People, *, kills: int) -> Facts:
     """As everything is now."""
     return Facts(
         accepted=tuple(callers.accepted),
@@ -57,12 +58,13 @@ async def facts(
         written=tuple(people.written),
         kept=tuple((row[0], row[1]) for row in stage.query("SELECT tenant_id, id FROM incoming_messages")),
         events=tuple(Event(*row) for row in stage.query(_EVENTS)),
-        posted=tuple(posted),
+        posted=tuple(stage.heard),
         counters=tuple(Counter(*row) for row in stage.query(
             "SELECT tenant_id, phone_number, sum(count)::integer FROM daily_limits GROUP BY 1, 2"
         )),
         lines=tuple(LineOf(*row) for row in stage.query(_LINES)),
         kills=kills,
+        called_back=frozenset(TYPES),
         unsettled=tuple(unsettled(stage, people)),
     )  # fmt: skip
 

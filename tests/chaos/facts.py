@@ -109,6 +109,7 @@ class Facts:
     counters: tuple[Counter, ...] = ()
     lines: tuple[LineOf, ...] = ()
     kills: int = 0
-    with_callbacks: bool = False
+    called_back: frozenset[str] = frozenset()
+    """The types of events that the tenants have a callback for."""
     unsettled: tuple[str, ...] = field(default=())
     """What had not come to rest in time."""

@@ -193,15 +193,13 @@ def sequence(facts: Facts) -> Iterator[Finding]:
 
 
 def callbacks(facts: Facts) -> Iterator[Finding]:
-    """Each message's event is posted at least once, always with the same id."""
-    if not facts.with_callbacks:
-        return
+    """Each event that somebody asked for is posted at least once, always with the same id."""
     ids: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
     for posted in facts.posted:
         ids[posted.tenant, posted.seq].add(posted.id)
     for event in facts.events:
         found = ids.get((event.tenant, event.seq), set())
-        if event.type.startswith("message.") and len(found) != 1:
+        if event.type in facts.called_back and len(found) != 1:
             what = "never posted" if not found else "posted with several ids"
             yield Finding(what, f"{event.tenant}/{event.seq}", f"{event.type} of {event.about}; {sorted(found)}")
     events: defaultdict[str, set[tuple[str, int]]] = defaultdict(set)

@@ -85,6 +85,8 @@ class Outcome:
             "on the phone, but not readable": len(placeholders(self.facts)),
             "letters": len(self.facts.written),
             "letters called lost": sum(event.type == "message.lost" for event in self.facts.events),
+            "callbacks": len(self.facts.posted),
+            "callbacks posted again": len(self.facts.posted) - len({posted.id for posted in self.facts.posted}),
             "reconnected by hand": len(self.reconnected),
             "findings": dict(Tally(finding.what for finding in self.findings)),
         }
@@ -110,7 +112,7 @@ async def run(plan: Plan, home: Path, progress: Progress) -> Outcome:
             await people.finish()
             await _rest(stage, callers, people, progress)
         kills = sum(strike.kills for strike in striker.done)
-        seen = await facts(stage, plan, callers, people, (), kills=kills)
+        seen = await facts(stage, plan, callers, people, kills=kills)
         deaths = sum(machine.deaths for machine in stage.machines)
         seconds = time.monotonic() - begun
     findings = judged(seen)
@@ -124,9 +126,12 @@ async def _strike_all(  # noqa: PLR0917 - the run's parts
 ) -> None:
     for strike in plan.strikes:
         await _room(stage, callers)
-        callers.give(strike.messages)
-        people.give(strike.letters)
-        progress.struck(strike, await striker.strike(strike))
+
+        def feed(strike: Strike = strike) -> None:
+            callers.give(strike.messages)
+            people.give(strike.letters)
+
+        progress.struck(strike, await striker.strike(strike, feed))
 
 
 async def _room(stage: Stage, callers: Callers) -> None:

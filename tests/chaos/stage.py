@@ -19,6 +19,7 @@ from db.database import Database
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
 from db.store import Store
+from tests.chaos.hearer import TYPES, hearing
 from tests.chaos.machines import Machine
 from tests.chaos.partition import wire_to
 from tests.chaos.plan import MACHINES
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
     from pathlib import Path
 
+    from tests.chaos.facts import Posted
     from tests.chaos.partition import Wire
     from tests.chaos.plan import Plan
 
@@ -35,6 +37,16 @@ SETTINGS = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "64MB"}
 """The processes of PostgreSQL are killed; the machine that it runs on is not."""
 
 PLUGINS = "{api_key: , whitelist: , daily_limit: {limit: 1000000}, delay: {min: 0, max: 0}, opt_out: , echo: }"
+TENANT = f"""
+transport: whatsapp
+plugins: {PLUGINS.replace("{", "{{").replace("}", "}}")}
+callbacks: [{{{{name: chaos, url: "{{url}}", unsigned: true, events: [{{events}}]}}}}]
+"""
+SERVICE = """
+plugins_dir: ../bots
+callbacks: {{allow: [127.0.0.0/8]}}
+sessions: {{per_process: {per_process}}}
+"""
 ECHO = """
 from core import hookimpl
 
@@ -50,7 +62,7 @@ _LOOK = 0.1
 @dataclass(frozen=True, slots=True)
 class Stage:
     """`keys`: tenant -> API key; `points`: where failpoints are armed; `wire`: from the second machine to
-    PostgreSQL."""
+    PostgreSQL; `heard`: callbacks."""
 
     home: Path
     url: str
@@ -60,6 +72,7 @@ class Stage:
     wire: Wire
     keys: Mapping[str, str]
     points: Path
+    heard: list[Posted]
     http: aiohttp.ClientSession
 
     def query(self, statement: str, *parameters: Any) -> list[Any]:
@@ -98,13 +111,15 @@ async def staged(plan: Plan, home: Path, tell: Callable[[str], None]) -> AsyncIt
         wire, url_of_second = await stack.enter_async_context(wire_to(url))
         sandbox = await stack.enter_async_context(_sandbox(home))
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)))
+        heard: list[Posted] = []
+        callback = await stack.enter_async_context(hearing(heard))
         points = home / "points"
         points.mkdir()
         installations = _installations(home, [url, url_of_second], points, len(plan.tenants))
         tell("making tenants")
-        keys = await _tenants(installations[0], url, plan)
+        keys = await _tenants(installations[0], url, plan, callback)
         machines = tuple(Machine(installation, sandbox) for installation in installations)
-        stage = Stage(home, url, postgres, sandbox, machines, wire, keys, points, http)
+        stage = Stage(home, url, postgres, sandbox, machines, wire, keys, points, heard, http)
         for machine in machines:
             stack.push_async_callback(machine.end)
         for machine in machines:
@@ -132,12 +147,12 @@ def _installations(home: Path, urls: list[str], points: Path, tenants: int) -> l
     found = [
         Installation(home / f"machine-{n}", url, environment) for n, url in zip(range(MACHINES), urls, strict=True)
     ]
-    found[0].write("service.yaml", f"plugins_dir: ../bots\nsessions: {{per_process: {max(2, tenants // 3)}}}\n")
+    found[0].write("service.yaml", SERVICE.format(per_process=max(2, tenants // 3)))
     found[0].write("../bots/echo.py", ECHO)
     return found
 
 
-async def _tenants(installation: Installation, url: str, plan: Plan) -> dict[str, str]:
+async def _tenants(installation: Installation, url: str, plan: Plan, callback: str) -> dict[str, str]:
     """Their keys. Not by `tenant add`: twenty commands would take longer than twenty strikes."""
     keys = {name: new_key() for name in plan.tenants}
     database = await Database.open(url, size=1, connect_timeout=10)
@@ -145,7 +160,7 @@ async def _tenants(installation: Installation, url: str, plan: Plan) -> dict[str
         await migrate(database)
         for name, key in keys.items():
             await Store(database).add_tenant(name, key_digest(key))
-            installation.write(f"tenants/{name}.yaml", f"transport: whatsapp\nplugins: {PLUGINS}\n")
+            installation.write(f"tenants/{name}.yaml", TENANT.format(url=callback, events=", ".join(TYPES)))
     finally:
         await database.close()
     return keys

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from tests.chaos.traffic import Callers
 
 # What a process that stands still has in hand does not count.
-IN_FLIGHT_WITHIN = 30.0
-STRUCK_WITHIN = 20.0
+IN_FLIGHT_WITHIN = 20.0
+STRUCK_WITHIN = 15.0
 _LOOK = 0.02
 _IN_FLIGHT = """
   SELECT (SELECT count(*) FROM messages
@@ -54,7 +54,6 @@ class Striker:
             "kill gateway": self._kill_gateway,
             "kill postgres": self._end_postgres,
             "restart postgres": self._end_postgres,
-            "failpoint": self._failpoint,
             "stop session process": self._stop_session_process,
             "stop machine": self._stop_machine,
             "drop sockets": self._drop_sockets,
@@ -63,9 +62,14 @@ class Striker:
             "leave": self._leave,
         }
 
-    async def strike(self, strike: Strike) -> bool:
-        """Whether it hit, with something in flight."""
-        hit = await self._until_in_flight(strike.after) and await self._by_kind[strike.kind](strike)
+    async def strike(self, strike: Strike, feed: Callable[[], None]) -> bool:
+        """Whether it hit, with something in flight; `feed` brings that. Whoever gets to a failpoint has something in
+        flight, so that is armed first."""
+        if strike.kind == "failpoint":
+            hit = await self._failpoint(strike, feed)
+        else:
+            feed()
+            hit = await self._until_in_flight(strike.after) and await self._by_kind[strike.kind](strike)
         (self.done if hit else self.missed).append(strike)
         return hit
 
@@ -154,13 +158,14 @@ class Striker:
 
     # Failpoints
 
-    async def _failpoint(self, strike: Strike) -> bool:
+    async def _failpoint(self, strike: Strike, feed: Callable[[], None]) -> bool:
         """Arm it, see to it that somebody gets there, and wait until somebody was struck."""
         points = self._stage.points
         armed, before = points / strike.point, set(points.glob(f"{strike.point}.*"))
         written = points / f"new-{strike.point}"
         written.write_text(strike.action)
         written.rename(armed)
+        feed()
         await self._lead_to(strike)
         try:
             async with asyncio.timeout(STRUCK_WITHIN):

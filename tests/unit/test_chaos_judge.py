@@ -44,7 +44,7 @@ def good(**fields: object) -> Facts:
         counters=(Counter("shop", BUDI, 2),),
         lines=(LineOf("shop", 0, 0),),
         kills=10,
-        with_callbacks=True,
+        called_back=frozenset({"message.queued", "message.received"}),
     )
     return replace(facts, **fields)  # type: ignore[arg-type]
 
@@ -160,10 +160,10 @@ def test_events_have_no_gap() -> None:
 
 
 def test_callbacks_come_at_least_once_with_one_id() -> None:
-    """Never, with two ids, and one id for two events are told; without callbacks nobody asks."""
+    """Never, with two ids, and one id for two events are told; of what nobody asked for, nothing."""
     one, two = Posted("E1", "shop", 1), Posted("E2", "shop", 2)
     assert found(posted=(one,)) == ["never posted"]
-    assert found(posted=(), with_callbacks=False) == []
+    assert found(posted=(), called_back=frozenset()) == []
     assert found(posted=(one, two, Posted("E9", "shop", 1))) == ["posted with several ids"]
     assert found(posted=(one, Posted("E1", "shop", 2))) == ["one id for several events"]
 
