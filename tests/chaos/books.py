@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.facts import Arrival, Counter, Event, Facts, LineOf, Row
@@ -47,7 +48,7 @@ def unsettled(stage: Stage, people: People) -> list[str]:
     return [row[0] for row in stage.query(_UNSETTLED, [letter.id for letter in people.written])]
 
 
-async def facts(stage: Stage, plan: Plan, callers: Callers, people: People, *, kills: int) -> Facts:
+async def facts(stage: Stage, plan: Plan, callers: Callers, people: People, *, kills: Sequence[float]) -> Facts:
     """As everything is now."""
     return Facts(
         accepted=tuple(callers.accepted),
@@ -63,7 +64,7 @@ async def facts(stage: Stage, plan: Plan, callers: Callers, people: People, *, k
             "SELECT tenant_id, phone_number, sum(count)::integer FROM daily_limits GROUP BY 1, 2"
         )),
         lines=tuple(LineOf(*row) for row in stage.query(_LINES)),
-        kills=kills,
+        kills=tuple(kills),
         called_back=frozenset(TYPES),
         unsettled=tuple(unsettled(stage, people)),
     )  # fmt: skip
@@ -73,6 +74,11 @@ def _row(values: Sequence[Any]) -> Row:
     id, tenant, to, text, status, cause, wa_id, steps, cost, answers = values
     pairs = tuple((step, why) for step, why in steps)
     return Row(id, tenant, to, text, status, cause, wa_id, pairs, cost, answers)
+
+
+def seconds(at: str) -> float:
+    """Since 1970, of an ISO time."""
+    return datetime.fromisoformat(at).timestamp()
 
 
 async def _unreadable(stage: Stage, plan: Plan) -> list[tuple[str, str]]:
@@ -93,7 +99,7 @@ async def _arrivals(stage: Stage, plan: Plan) -> list[Arrival]:
         for person in people:
             inbox = await stage.ask_sandbox("GET", f"/phones/{person}/inbox")
             found += [
-                Arrival(person, names.get(got["sender"], got["sender"]), got["id"], got["text"])
+                Arrival(person, names.get(got["sender"], got["sender"]), got["id"], got["text"], seconds(got["at"]))
                 for got in inbox["messages"]
             ]
     return found

@@ -36,12 +36,14 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A message on a person's phone; a phone's are in the order in which they came. `id`: WhatsApp's."""
+    """A message on a person's phone; a phone's are in the order in which they came. `id`: WhatsApp's;
+    `at`: seconds since 1970."""
 
     person: str
     tenant: str
     id: str
     text: str
+    at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ class LineOf:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All of it, when everything has come to rest. `kills`: SIGKILLs that struck while something was in flight."""
+    """All of it, when everything has come to rest. `kills`: when a SIGKILL struck while something was in flight, in
+    seconds since 1970."""
 
     accepted: tuple[Accepted, ...] = ()
     refused: tuple[str, ...] = ()
@@ -108,7 +111,7 @@ class Facts:
     posted: tuple[Posted, ...] = ()
     counters: tuple[Counter, ...] = ()
     lines: tuple[LineOf, ...] = ()
-    kills: int = 0
+    kills: tuple[float, ...] = ()
     called_back: frozenset[str] = frozenset()
     """The types of events that the tenants have a callback for."""
     unsettled: tuple[str, ...] = field(default=())

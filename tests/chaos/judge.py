@@ -23,6 +23,9 @@ NEVER_LEFT = frozenset({"failed", "expired", "cancelled"})
 WITHDRAWN = "answered_503"
 """The cause of messages whose callers were told to try again; they did, with a message of its own."""
 
+BEFORE_KILL, AFTER_KILL = 1.5, 0.1
+"""Seconds in which a receipt is on its way through a process; how much later than it was noticed a kill may strike."""
+
 PER_THOUSAND_KILLS = 1
 """How many messages may end as unknown although WhatsApp's acknowledgement could have been had."""
 
@@ -149,17 +152,28 @@ def out_of_order(facts: Facts) -> Iterator[Finding]:
             latest[chat] = accepted
 
 
-def knowable(facts: Facts) -> list[Row]:
-    """Messages that ended as unknown, although they are on their phone and their WhatsApp id is known: an
-    acknowledgement could have been had."""
+def unknown_but_there(facts: Facts) -> list[Row]:
+    """Messages that ended as unknown, although they are on their phone."""
     arrivals = _by_text(facts)
-    return [row for row in facts.rows if row.status == "unknown" and row.wa_id is not None and row.text in arrivals]
+    return [row for row in facts.rows if row.status == "unknown" and row.text in arrivals]
+
+
+def knowable(facts: Facts) -> list[Row]:
+    """Those of them whose acknowledgement could have been had: the phone said so in a moment in which nothing was
+    killed, or soon was. (The library confirms a receipt before anybody else sees it, so that it dies with its process.)
+    """
+    arrivals = _by_text(facts)
+    return [row for row in unknown_but_there(facts) if not _was_taken(arrivals[row.text][0], facts)]
+
+
+def _was_taken(arrival: Arrival, facts: Facts) -> bool:
+    return any(-BEFORE_KILL < arrival.at - kill < AFTER_KILL for kill in facts.kills)
 
 
 def needlessly_unknown(facts: Facts) -> Iterator[Finding]:
     """At most one in a thousand kills ends like that."""
     rows = knowable(facts)
-    if len(rows) * 1000 > facts.kills * PER_THOUSAND_KILLS:
+    if len(rows) * 1000 > len(facts.kills) * PER_THOUSAND_KILLS:
         for row in rows:
             yield Finding("needlessly unknown", row.text, told(row))
 

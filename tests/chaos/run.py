@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
+import msgspec
 import psycopg2
 
 from tests.chaos.books import facts, unsettled
-from tests.chaos.judge import Finding, doubled, judged, knowable, placeholders
+from tests.chaos.judge import Finding, doubled, judged, knowable, placeholders, unknown_but_there
 from tests.chaos.stage import staged
 from tests.chaos.strikes import Striker
 from tests.chaos.traffic import Callers, People
@@ -81,7 +82,8 @@ class Outcome:
             "causes": dict(Tally(f"{row.status}: {row.cause}" for row in rows if row.cause)),
             "struck on their way": sum(cause == "gateway_died" for row in rows for _, cause in row.steps),
             "doubled and marked": _marked(self.facts),
-            "unknown that arrived": len(knowable(self.facts)),
+            "unknown that arrived": len(unknown_but_there(self.facts)),
+            "whose receipt no kill took": len(knowable(self.facts)),
             "on the phone, but not readable": len(placeholders(self.facts)),
             "letters": len(self.facts.written),
             "letters called lost": sum(event.type == "message.lost" for event in self.facts.events),
@@ -111,8 +113,7 @@ async def run(plan: Plan, home: Path, progress: Progress) -> Outcome:
             await striker.finish()
             await people.finish()
             await _rest(stage, callers, people, progress)
-        kills = sum(strike.kills for strike in striker.done)
-        seen = await facts(stage, plan, callers, people, kills=kills)
+        seen = await facts(stage, plan, callers, people, kills=striker.kills)
         deaths = sum(machine.deaths for machine in stage.machines)
         seconds = time.monotonic() - begun
     findings = judged(seen)
@@ -192,3 +193,4 @@ def _write(home: Path, outcome: Outcome) -> None:
     text = json.dumps(outcome.summary(), indent=1)
     lines = [f"{finding.what} | {finding.who} | {finding.detail}" for finding in outcome.findings]
     (home / "outcome.txt").write_text("\n".join([text, *lines, ""]), "utf-8")
+    (home / "facts.json").write_bytes(msgspec.json.encode(outcome.facts))

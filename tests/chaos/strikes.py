@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -47,6 +48,8 @@ class Striker:
     def __init__(self, stage: Stage, plan: Plan, callers: Callers) -> None:
         self.done: list[Strike] = []
         self.missed: list[Strike] = []
+        self.kills: list[float] = []
+        """When SIGKILLs struck, in seconds since 1970."""
         self._stage, self._plan, self._callers = stage, plan, callers
         self._lasting: set[asyncio.Task[object]] = set()
         self._by_kind: dict[str, Callable[[Strike], Awaitable[bool]]] = {
@@ -71,6 +74,8 @@ class Striker:
             feed()
             hit = await self._until_in_flight(strike.after) and await self._by_kind[strike.kind](strike)
         (self.done if hit else self.missed).append(strike)
+        if hit and strike.kills:
+            self.kills.append(time.time())
         return hit
 
     async def finish(self) -> None:

@@ -43,7 +43,7 @@ def good(**fields: object) -> Facts:
         posted=(Posted("E1", "shop", 1), Posted("E2", "shop", 2), Posted("E1", "shop", 1)),
         counters=(Counter("shop", BUDI, 2),),
         lines=(LineOf("shop", 0, 0),),
-        kills=10,
+        kills=(100.0,) * 10,
         called_back=frozenset({"message.queued", "message.received"}),
     )
     return replace(facts, **fields)  # type: ignore[arg-type]
@@ -132,12 +132,14 @@ def test_order_per_recipient() -> None:
 
 
 def test_unknown_although_the_ack_could_have_been_had() -> None:
-    """One in a thousand kills is allowed; a message that has no WhatsApp id, or is on no phone, is none of these."""
+    """One in a thousand kills is allowed. A message that is on no phone is none of these, and neither is one that came
+    to its phone just before a kill, which took the receipt with it."""
     rows = (row(1), row(2, "unknown"))
     assert found(rows=rows) == ["needlessly unknown"]
-    assert found(rows=rows, kills=1000) == []
-    assert knowable(good(rows=(row(1), row(2, "unknown", wa_id=None)))) == []
+    assert found(rows=rows, kills=(100.0,) * 1000) == []
     assert knowable(good(rows=rows, arrivals=(arrival(1),))) == []
+    assert knowable(good(rows=rows, arrivals=(arrival(1), replace(arrival(2), at=99.0)))) == []
+    assert len(knowable(good(rows=rows, arrivals=(arrival(1), replace(arrival(2), at=101.0))))) == 1
 
 
 def test_letters_are_told_once() -> None:
