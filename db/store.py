@@ -102,8 +102,13 @@ class Store(OutboxStore):
         return [TenantRow(*row) for row in await self._db.fetch(load("tenants"), idempotent=True)]
 
     async def add_tenant(self, tenant: str, stored_key: str) -> bool:
-        """False when the tenant exists. `stored_key`: as the column api_key shall hold it."""
-        return bool(await self._db.fetch(load("tenant_add"), (tenant, stored_key)))
+        """False when the tenant exists. `stored_key`: as the column api_key shall hold it. What was told of an earlier
+        tenant of that id after it was removed, such as how its last message ended, is deleted."""
+        async with self._db.transaction() as tx:
+            added = await tx.fetch(load("tenant_add"), (tenant, stored_key))
+            if added:
+                await tx.execute(load("tenant_forget_events"), {"tenant": tenant})
+        return bool(added)
 
     async def rotate_key(self, tenant: str, stored_key: str) -> bool:
         """The tenant's key is another one from now on; False when there is no such tenant."""

@@ -96,14 +96,13 @@ class Telling:
         seq = await self._readers.claim(tenant, self._process, self._clock.monotonic() - self._begun)
         while seq is not None:
             page = await self._events.after(tenant, seq, AT_ONCE, _wanted(hooks))
-            seq = await self._tell(hooks, tenant, page)
+            seq = await self._tell(hooks, tenant, page, seq)
             ends = seq >= page.last or self._closing
             if not await self._keep(tenant, seq, ends=ends) or ends:
                 return
 
-    async def _tell(self, hooks: Hooks, tenant: str, page: EventPage) -> int:
-        """The number up to which was told."""
-        told = page.next
+    async def _tell(self, hooks: Hooks, tenant: str, page: EventPage, told: int) -> int:
+        """The number up to which was told; `told`: up to where that was so before."""
         for event in page.events:
             if self._closing:
                 return told

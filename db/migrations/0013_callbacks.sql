@@ -34,7 +34,8 @@ CREATE INDEX callback_deliveries_next ON callback_deliveries (tenant_id, endpoin
 CREATE INDEX callback_deliveries_chat ON callback_deliveries (tenant_id, endpoint, chat, seq) WHERE status = 'pending';
 CREATE INDEX callback_deliveries_until ON callback_deliveries (until) WHERE status = 'pending';
 CREATE INDEX callback_deliveries_taken ON callback_deliveries (tenant_id, endpoint) WHERE status = 'pending' AND process IS NOT NULL;
-CREATE INDEX callback_deliveries_age ON callback_deliveries (at);
+CREATE INDEX callback_deliveries_dead ON callback_deliveries (tenant_id, endpoint, seq) WHERE status = 'dead';
+CREATE INDEX callback_deliveries_age ON callback_deliveries (at) WHERE status <> 'pending';
 CREATE INDEX callback_deliveries_list ON callback_deliveries (tenant_id, seq DESC, endpoint DESC);
 
 -- Endpoints that are new begin behind the last event before `age` ago, and not with those of thirty days.
@@ -182,21 +183,26 @@ BEGIN
   RETURN changed;
 END $$;
 
--- What is old goes, and what nobody tries any more (its endpoint is in no YAML) is dead. How many went, at most `most`.
+-- What is old goes, and what nobody tries any more (its endpoint is in no YAML) is dead. What is pending stays however old its event is:
+-- others of its chat are held behind it. How many went, at most `most`.
 CREATE FUNCTION forget_callbacks_v1(older_than interval, most integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
   e record;
+  alive integer[] := ARRAY(SELECT live_processes());
   gone integer;
 BEGIN
   FOR e IN SELECT DISTINCT d.tenant_id, d.endpoint FROM callback_deliveries d
-            WHERE d.status = 'pending' AND d.process IS NULL AND d.until < now() - interval '24 hours' ORDER BY 1, 2 LOOP
+            WHERE d.status = 'pending' AND d.until < now() - interval '24 hours'
+              AND (d.process IS NULL OR d.process <> ALL (alive)) ORDER BY 1, 2 LOOP
     PERFORM FROM callback_cursors c WHERE c.tenant_id = e.tenant_id AND c.endpoint = e.endpoint FOR UPDATE;
-    UPDATE callback_deliveries d SET status = 'dead', last_error = coalesce(d.last_error, 'nobody posts to this endpoint any more')
-     WHERE d.tenant_id = e.tenant_id AND d.endpoint = e.endpoint AND d.status = 'pending' AND d.process IS NULL
-       AND d.until < now() - interval '24 hours';
+    UPDATE callback_deliveries d
+       SET status = 'dead', process = NULL, last_error = coalesce(d.last_error, 'nobody posts to this endpoint any more')
+     WHERE d.tenant_id = e.tenant_id AND d.endpoint = e.endpoint AND d.status = 'pending'
+       AND d.until < now() - interval '24 hours' AND (d.process IS NULL OR d.process <> ALL (alive));
     PERFORM order_callbacks(e.tenant_id, e.endpoint);
   END LOOP;
-  DELETE FROM callback_deliveries d WHERE d.id IN (SELECT x.id FROM callback_deliveries x WHERE x.at < now() - older_than LIMIT most);
+  DELETE FROM callback_deliveries d
+   WHERE d.id IN (SELECT x.id FROM callback_deliveries x WHERE x.at < now() - older_than AND x.status <> 'pending' LIMIT most);
   GET DIAGNOSTICS gone = ROW_COUNT;
   RETURN gone;
 END $$;

@@ -11,7 +11,8 @@ UNION ALL
 (SELECT e.seq, e.type, e.at, e.chat, coalesce(e.outgoing::text, e.incoming),
         CASE WHEN e.outgoing IS NOT NULL THEN
                jsonb_strip_nulls(jsonb_build_object(
-                 'id', e.outgoing, 'to', e.chat, 'status', split_part(e.type, '.', 2), 'kind', m.kind, 'client_ref', m.client_ref,
+                 'id', e.outgoing, 'to', e.chat, 'kind', m.kind, 'client_ref', m.client_ref,
+                 'status', CASE WHEN e.type = 'message.overdue' THEN 'sending' ELSE split_part(e.type, '.', 2) END,
                  'wa_id', CASE WHEN e.type <> 'message.queued' THEN m.wa_id END)) || coalesce(e.data, '{}')
              WHEN e.type = 'message.received' THEN
                jsonb_build_object(

@@ -305,9 +305,58 @@ async def test_a_removed_tenant_leaves_nothing_to_the_next(
     await store.begin([ERP], 0.0)
     tell(sql, "a", "a")
     await claim(store)
+    sql.rows("INSERT INTO arrivals (tenant_id, id, chat, sender) VALUES ('shop', 'M', 'c', 'c')")
+    sql.rows("INSERT INTO event_readers (tenant_id, reader, seq) VALUES ('shop', 'plugins', 1)")
     assert await Store(db).remove_tenant("shop")
-    for table in ("events", "callback_cursors", "callback_deliveries"):
+    for table in ("events", "arrivals", "event_readers", "callback_cursors", "callback_deliveries"):
         assert sql.rows(f"SELECT count(*) FROM {table}") == [(0,)], table
     await store.begin([ERP], 3600.0)
     tell(sql, "b")
     assert seqs(await claim(store)) == [3]
+
+
+async def test_what_a_removed_tenant_s_last_messages_came_to_is_not_the_next_one_s(
+    sql: Administrator, db: Database
+) -> None:
+    """A message that was in flight has its end when the tenant is gone: whoever gets the id is not told of it. Who
+    is there already loses nothing."""
+    store = Store(db)
+    await store.add_tenant("shop", key_digest("sk_a"))
+    await store.remove_tenant("shop")
+    tell(sql, "628111", kind="message.unknown")
+    assert await store.add_tenant("shop", key_digest("sk_b"))
+    assert (await EventStore(db).after("shop", 0, 10)).events == ()
+    tell(sql, "628222")
+    assert not await store.add_tenant("shop", key_digest("sk_c"))
+    assert [event.seq for event in (await EventStore(db).after("shop", 0, 10)).events] == [2]
+
+
+async def test_what_is_pending_is_not_forgotten_however_old_its_event_is(
+    store: CallbackStore, sql: Administrator
+) -> None:
+    """Retried after a month, or kept for a day only: it keeps its place, and what is behind it in its chat goes."""
+    await widen(store, sql)
+    tell(sql, "a", "a")
+    [first] = (await claim(store)).postings
+    sql.rows("UPDATE callback_deliveries SET at = now() - interval '31 days' WHERE seq = 1")
+    assert await store.forget(30, 100) == 0
+    assert await store.record(first.id, PROCESS, DELIVERED)
+    assert await store.forget(30, 100) == 1
+    assert seqs(await claim(store)) == [2]
+
+
+async def test_what_a_dead_process_had_for_an_endpoint_that_is_gone_is_dead_too(
+    store: CallbackStore, sql: Administrator, database_url: str
+) -> None:
+    """A day after its day; not while the process lives."""
+    await widen(store, sql)
+    tell(sql, "a", "a")
+    with living(database_url, 8):
+        await claim(store, process=8)
+        sql.rows("UPDATE callback_deliveries SET until = now() - interval '25 hours' WHERE seq = 1")
+        await store.forget(30, 100)
+        assert [one.status for one in await store.deliveries("shop", 10)] == ["pending", "pending"]
+    await store.forget(30, 100)
+    assert sql.rows("SELECT seq, status, process, held FROM callback_deliveries ORDER BY 1") == [
+        (1, "dead", None, False), (2, "pending", None, False),
+    ]  # fmt: skip
