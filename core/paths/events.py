@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
-from core.errors import Gone
+from core.errors import Gone, OverLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN = 2.0
 """Seconds after which a reader who waits looks by itself: not every event is announced to every gateway."""
+
+MOST_WAITING = 64
+"""Readers of one tenant who may wait here at once. Each asks the database at every event of the tenant: one tenant's
+readers shall not take its connections from all others."""
 
 
 class Feed:
@@ -36,7 +40,10 @@ class Feed:
     ) -> EventPage:  # fmt: skip
         """Up to `most` events of these types behind number `after` (None: from the oldest on). While there is none,
         wait for one up to `patience` seconds. Raises Gone when events behind `after` are not kept any more, or it is
-        a number that no event has had yet."""
+        a number that no event has had yet; OverLimit when too many of the tenant's readers wait already."""
+        if patience and len(self._waiting.get(tenant, ())) >= MOST_WAITING:
+            detail = f"{MOST_WAITING} readers of this tenant wait already; one is enough for all events"
+            raise OverLimit("too_many_waiting", detail, field="wait", retry_after=LOOK_AGAIN)
         until = self._clock.monotonic() + patience
         with self._wakes(tenant) as news:
             while True:

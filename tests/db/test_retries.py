@@ -11,6 +11,7 @@ from core.model import Incoming, StatusChange
 from core.outbox import Wait
 from core.session_rows import Device
 from db.database import Database
+from db.event_store import EventStore
 from tests.db.candidates import candidate, limited
 from tests.db.lines_in_flight import JID, Attempt, Flight
 
@@ -173,6 +174,8 @@ async def test_what_whatsapp_does_not_confirm_is_told_once(flight: Flight) -> No
     assert await flight.db.fetch("SELECT type, chat, outgoing::text FROM events WHERE type LIKE '%.overdue'") == [
         ("message.overdue", attempt.to, attempt.message)
     ]
+    [event] = (await EventStore(flight.db).after("shop", 0, 10, ["message.overdue"])).events
+    assert event.data["status"] == "sending"
 
 
 async def test_a_phone_that_stays_away_is_told_once_until_it_is_seen(flight: Flight) -> None:

@@ -98,6 +98,22 @@ async def test_another_gateways_events_wake_too(open_house: OpenHouse) -> None:
     assert (event["type"], event["data"]["id"]) == ("message.queued", message.body["id"])
 
 
+async def test_readers_who_wait_are_few_and_another_tenant_s_are_others(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One too many is told to come later; who does not wait is answered, and so is another tenant."""
+    monkeypatch.setattr("core.paths.events.MOST_WAITING", 1)
+    waiting = asyncio.create_task(events(house, wait=60))
+    await asyncio.sleep(0.1)
+    refused = await house.call("GET", "/api/events", params={"wait": 60})
+    assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (429, "too_many_waiting", "2")
+    assert await events(house) == {"events": [], "next": 0}
+    other = await house.call("GET", "/api/events", params={"wait": 1}, key="beta")
+    assert (other.status, other.body["events"]) == (200, [])
+    await house.send()
+    assert (await waiting)["events"][0]["type"] == "message.queued"
+
+
 async def test_waiting_ends_by_itself(house: House) -> None:
     """With no events, and the cursor as it was."""
     assert await events(house, wait=1) == {"events": [], "next": 0}

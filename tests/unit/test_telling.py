@@ -61,7 +61,7 @@ class Events:
     async def claim(self, *_: object) -> int | None:
         return self.kept if self.kept < len(self.events) else None
 
-    async def advance(self, _tenant: str, _process: int, seq: int, *, ends: bool) -> bool:  # noqa: ARG002 - as the store has it
+    async def advance(self, _tenant: str, _process: int, seq: int, *, ends: bool) -> bool:
         self.kept = seq
         return True
 
