@@ -14,24 +14,13 @@ from typing import TYPE_CHECKING
 import aiohttp
 from aiohttp import web
 
-from core import channels
+from core.building import Ground, Stores, build_housekeeping, build_news, build_way_out
 from core.capabilities import PluginData, PluginOptOuts, PluginSend
 from core.clock import Clock
 from core.hearing import Hearers, Hearing
 from core.hooks.gateway import Gateway as PluginGateway
 from core.hooks.watchdog import Watchdog
-from core.paths.admission import Admission
-from core.paths.batcher import Batcher
-from core.paths.bell import Bell
-from core.paths.callbacks import Callbacks
-from core.paths.events import Feed
-from core.paths.forgetting import Forgetting
-from core.paths.housekeeping import Housekeeping
-from core.paths.outbound import Outbound
 from core.paths.receiver import Receiver
-from core.paths.sender import Sender
-from core.paths.statuses import Statuses
-from core.paths.telling import Telling
 from core.services import Services
 from core.sessions.founding import new_number, new_supervisor, signs_of_life
 from core.sessions.logins import bind_logins
@@ -79,10 +68,10 @@ class Gateway:
     ) -> None:
         self.settings, self.plugins, self.database = settings, plugins, database
         self.clock, self.process = Clock(), new_number()
-        self._http = http
-        self.store, self.opt_outs = Store(database), OptOutStore(database)
+        self._http, self._stores = http, _stores(database)
+        self.store, self.opt_outs = self._stores.messages, self._stores.opt_outs
         self.sessions = RemoteSessions(
-            SessionStore(database),
+            self._stores.sessions,
             self.clock,
             lambda *rows: self.hearing.session_changed(*rows),  # noqa: PLW0108 - it is made later
             sandbox=loopback is not None,
@@ -91,61 +80,11 @@ class Gateway:
         self.tenants = Tenants(
             self.store, settings, plugins, self._for_plugin, self.clock, hears=lambda: self.listener.connected
         )
-        readers, events = ReaderStore(database, "plugins"), EventStore(database)
-        self.statuses = Statuses(readers)
-        self.telling = Telling(readers, events, self.tenants, self.clock, process=self.process)
-        self.batcher = Batcher(self.store, self.clock)
-        self.admission = Admission(
-            self.store,
-            self.tenants,
-            self.batcher,
-            self.clock,
-            expectable=lambda tenant: self.session_of(tenant).state == "connected",
-            on_admitted=self._admitted,
-        )
-        self.outbound = Outbound(self.store, self.clock, self.statuses, self.batcher.forget_answers)
-        self.bell = Bell(self.store, channels.OUTBOX)
-        self.callback_store = CallbackStore(database)
-        self.events = Feed(events, self.clock)
-        self.callbacks = Callbacks(
-            self.callback_store, events, settings, self.tenants, self.clock, process=self.process
-        )
-        self.sender = Sender(
-            self.store,
-            self.clock,
-            self.transport_of,
-            process=self.process,
-            may_send=lambda: self.listener.connected and not self.batcher.doubtful,
-            on_recorded=self.statuses.publish,
-        )
         self.supervisor = new_supervisor(
-            SessionStore(database), self.clock, settings, loopback, url=database.url, process=self.process
+            self._stores.sessions, self.clock, settings, loopback, url=database.url, process=self.process
         )
-        self.receiver = Receiver(self.store, self.clock, self.tenants, self.admission, process=self.process)
-        forgetting = Forgetting(
-            self.store, events, self.callback_store, settings.keep_daily_limits, settings.keep_events
-        )
-        self.housekeeping = Housekeeping(
-            self.store,
-            SessionStore(database),
-            self.clock,
-            self.statuses,
-            self.batcher,
-            forgetting=forgetting,
-            resends=lambda tenant: self.settings.tenant(tenant).on_unknown == "resend",
-        )
-        self.hearing = Hearing(
-            Hearers(
-                tenants=self.tenants,
-                batcher=self.batcher,
-                housekeeping=self.housekeeping,
-                sender=self.sender,
-                receiver=self.receiver,
-                sessions=self.sessions,
-                supervisor=self.supervisor,
-                happened=self._happened,
-            )
-        )
+        self._build_paths()
+        self.hearing = self._hearing()
         self.listener = Listener(
             database.url,
             self.hearing.channels,
@@ -154,6 +93,40 @@ class Gateway:
         )
         self._stopping = self._serving = False
         self._fresh: set[str] = set()  # tenants of whose new messages nobody has been told yet
+
+    def _build_paths(self) -> None:
+        ground = Ground(
+            stores=self._stores,
+            settings=self.settings,
+            tenants=self.tenants,
+            clock=self.clock,
+            process=self.process,
+        )
+        self.news = build_news(ground)
+        self.way_out = build_way_out(
+            ground,
+            self.news.statuses,
+            transport_of=self.transport_of,
+            session_of=self.session_of,
+            is_listening=lambda: self.listener.connected,
+            on_admitted=self._admitted,
+        )
+        self.receiver = Receiver(self.store, self.clock, self.tenants, self.way_out.admission, process=self.process)
+        self.housekeeping = build_housekeeping(ground, self.news.statuses, self.way_out.batcher)
+
+    def _hearing(self) -> Hearing:
+        return Hearing(
+            Hearers(
+                tenants=self.tenants,
+                batcher=self.way_out.batcher,
+                housekeeping=self.housekeeping,
+                sender=self.way_out.sender,
+                receiver=self.receiver,
+                sessions=self.sessions,
+                supervisor=self.supervisor,
+                happened=self.news.heard,
+            )
+        )
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -180,11 +153,11 @@ class Gateway:
             store=self.store,
             opt_outs=self.opt_outs,
             tenants=self.tenants,
-            admission=self.admission,
-            outbound=self.outbound,
+            admission=self.way_out.admission,
+            outbound=self.way_out.outbound,
             clock=self.clock,
-            events=self.events,
-            callbacks=self.callback_store,
+            events=self.news.feed,
+            callbacks=self._stores.callbacks,
             sessions=self.sessions,
             session_of=self.session_of,
             ready=self._unready,
@@ -234,10 +207,10 @@ class Gateway:
         await self.housekeeping.start()
         await bind_logins(LoginStore(self.database))
         await self.tenants.service_hooks.notify("startup")
-        await self.callbacks.start()
+        await self.news.callbacks.start()
         for work in (
-            self.sender.run, self.receiver.run, self.housekeeping.run, self.telling.run, self.supervisor.run,
-            self.callbacks.run,
+            self.way_out.sender.run, self.receiver.run, self.housekeeping.run, self.news.telling.run,
+            self.supervisor.run, self.news.callbacks.run,
         ):  # fmt: skip
             tasks.append(group.create_task(work(), name=work.__qualname__))
 
@@ -256,10 +229,10 @@ class Gateway:
             async with asyncio.timeout(_SHUTDOWN):
                 if runner is not None:
                     await runner.cleanup()
-                for path in (self.batcher, self.bell, self.sender):
+                for path in (self.way_out.batcher, self.way_out.bell, self.way_out.sender):
                     await path.close()
                 await self.supervisor.close(_SESSIONS_SHUTDOWN)
-                for last in (self.receiver, self.telling, self.callbacks):
+                for last in (self.receiver, self.news.telling, self.news.callbacks):
                     await last.close()
                 if self._serving:
                     await self.tenants.service_hooks.notify("shutdown")
@@ -277,12 +250,6 @@ class Gateway:
             reasons.append("PostgreSQL does not answer")
         return reasons
 
-    def _happened(self, tenant: str) -> None:
-        self.events.heard(tenant)
-        self.callbacks.heard(tenant)
-        self.statuses.heard(tenant)
-        self.telling.heard(tenant)
-
     def _admitted(self, message: Outgoing) -> None:
         """The messages of a batch are heard of one after the other; who listens is told once of them all."""
         if self._serving and message.tenant not in self._fresh:
@@ -291,15 +258,15 @@ class Gateway:
 
     def _stored(self, tenant: str) -> None:
         self._fresh.discard(tenant)
-        self._happened(tenant)
+        self.news.heard(tenant)
         if self.transport_of(tenant) is None:
-            self.bell.ring(tenant)
+            self.way_out.bell.ring(tenant)
         else:
-            self.sender.wake(tenant)
+            self.way_out.sender.wake(tenant)
 
     def _for_plugin(self, plugin: str, tenant: str | None) -> PluginGateway:
         return PluginGateway(
-            send=PluginSend(lambda: self.admission, tenant, plugin),
+            send=PluginSend(lambda: self.way_out.admission, tenant, plugin),
             http=self._http,
             store=PluginData(self.store, tenant, plugin),
             opt_outs=PluginOptOuts(self.opt_outs, tenant, self._dropped),
@@ -308,8 +275,19 @@ class Gateway:
         )
 
     def _dropped(self, changes: list[StatusChange]) -> None:
-        self.batcher.forget_answers()
+        self.way_out.batcher.forget_answers()
         self.housekeeping.publish(changes)
 
     async def _find_key(self, api_key: str) -> Principal | None:
         return await self.tenants.find_key(api_key)  # late: plugins are compiled while `tenants` is being made
+
+
+def _stores(database: Database) -> Stores:
+    return Stores(
+        messages=Store(database),
+        opt_outs=OptOutStore(database),
+        sessions=SessionStore(database),
+        events=EventStore(database),
+        readers=ReaderStore(database, "plugins"),
+        callbacks=CallbackStore(database),
+    )

@@ -51,7 +51,7 @@ FLOORS = {
     **dict.fromkeys(("callback_settings", "hooks", "settings"), 1),
     **dict.fromkeys(("tenants", "transport"), 2),
     **dict.fromkeys(("paths", "sessions", "capabilities", "services"), 3),
-    **dict.fromkeys(("hearing", "web"), 4),
+    **dict.fromkeys(("building", "hearing", "web"), 4),
     "app": 5,
     "cli": 6,
 }

@@ -79,11 +79,11 @@ async def _send(gateway: Gateway, tenant: str, request: SendRequest, wait: float
 
     if not await gateway.store.tenant_exists(tenant):
         raise no_such_tenant(tenant)
-    admitted = await gateway.admission.send(tenant, None, request)
+    admitted = await gateway.way_out.admission.send(tenant, None, request)
     await gateway.store.notify(OUTBOX, tenant)
     stored = None
     if wait is not None:
-        stored = answers.message(await gateway.outbound.wait_until_sent(tenant, admitted.id, wait))
+        stored = answers.message(await gateway.way_out.outbound.wait_until_sent(tenant, admitted.id, wait))
     return _Sent(answers.admitted(admitted), stored, await _obstacle(gateway, tenant))
 
 
