@@ -127,7 +127,8 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete a tenant's key, whitelist and login, and cancel what is queued. Its messages stay."""
+    """Delete a tenant's key, whitelist, login, events and what plugins have kept, and cancel what is queued. Its
+    messages and its list of opt-outs stay."""
     from core.cli.opened import with_store
 
     if not yes:

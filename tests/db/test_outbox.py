@@ -305,6 +305,22 @@ async def test_removing_a_tenant_deletes_key_whitelist_and_login_and_keeps_messa
         assert await door.db.fetch(f"SELECT tenant_id FROM {table}") == [("bank",)]
 
 
+async def test_who_gets_the_id_of_a_removed_tenant_finds_neither_its_references_nor_its_plugins_notes(
+    door: Door,
+) -> None:
+    """The same client_ref is a new message, which is sent; another tenant's references and notes stay."""
+    await door.store.add_tenant("bank", "sha256:" + "1" * 64)
+    for tenant in ("shop", "bank"):
+        await door.store.plugin_set(tenant, "notes", "seen", ["628111"])
+    [first] = await door.admit(candidate(client_ref="order-7"))
+    assert await door.store.remove_tenant("shop")
+    await door.store.add_tenant("shop", KEY)
+    [second] = await door.admit(candidate(client_ref="order-7"))
+    assert (second.outcome, second.message_id == first.message_id) == ("queued", False)
+    assert await door.store.plugin_get("shop", "notes", "seen") is None
+    assert await door.store.plugin_get("bank", "notes", "seen") == ["628111"]
+
+
 async def test_who_gets_the_id_of_a_removed_tenant_begins_without_its_phone(door: Door) -> None:
     """Also when no gateway runs that could log the device out: its session and its login are gone, and whoever should
     hold the session hears of it; other tenants' stay."""
