@@ -25,10 +25,14 @@ async def opened(town: Town, points: Path) -> None:
 
 
 async def killed_at(point: str, points: Path, town: Town, to: str) -> dict[str, Any]:
-    """A message whose process was killed there; as it was accepted."""
+    """A message whose process was killed there; as it was accepted. The phone is off until then: a receipt that the
+    library confirms in the moment before the kill is never seen by anybody."""
+    phone = town.sandbox.phone(to)
+    phone.online = False
     (points / point).write_text("kill")
     message = await town.send("shop", to, point)
     await until(lambda: list(points.glob(f"{point}.*")), bool)
+    phone.online = True
     return message
 
 
