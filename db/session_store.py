@@ -148,6 +148,12 @@ class SessionStore:
         parameters = {"tenant": tenant, "wa_ids": list(wa_ids), "status": status, "process": process}
         return {row[0] for row in await self._db.fetch(load("acked"), parameters, idempotent=True)}
 
+    async def asked_again(self, tenant: str, wa_ids: Sequence[str], served: Sequence[str]) -> list[str]:
+        """Somebody's phone could not read what left under these ids of WhatsApp: the messages that are queued once more
+        for that. `served`: our ids of messages that the library sends again by itself."""
+        parameters = {"tenant": tenant, "wa_ids": list(wa_ids), "served": list(served)}
+        return [row[0] for row in await self._db.fetch(load("asked_again"), parameters, idempotent=True)]
+
     async def arrived(self, tenant: str, message_id: str) -> None:
         """Something arrived under this id of which no row is made: it is not lost."""
         await self._db.fetch(load("arrival_done"), (tenant, message_id), idempotent=True)

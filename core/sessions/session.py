@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from core.errors import OpenFailed, SendFailed, StatementRejected, Unavailable
 from core.sessions.events import Turn, turn
 from core.sessions.logins import FORGOTTEN
+from core.sessions.resending import Resending
 from core.sessions.standing import Standing, until_written
 from core.sessions.takeover import TakeOver
 from core.sessions.timelock import Timelock
 from core.sessions.vitals import Vitals
-from core.transport.wire import Arriving, Connected, Quote, Replaced
+from core.transport.wire import Arriving, AskedAgain, Connected, Quote, Replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -69,6 +70,7 @@ class Session:
         self._over = self._closed = False
         self._failures = self._bans = 0
         self._vitals = Vitals(lease.tenant, around.store, around.clock, process=around.process)
+        self._resending = Resending(lease.tenant, around.store, around.clock, around.usable)
         self._held_since: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._working = asyncio.Lock()
@@ -176,6 +178,7 @@ class Session:
             self.tenant, self.jid, self._lease.fence, lambda event: self._on_event(client, event)
         )
         self._client, self._over = client, False
+        self._resending.begin()
         try:
             async with self._around.turn:
                 self._around.opening(self.tenant, over=False)
@@ -253,6 +256,8 @@ class Session:
         await self._vitals.look_at(event)
         if isinstance(event, Arriving):
             await self._around.intake.take(self.tenant, event)
+        elif isinstance(event, AskedAgain):
+            await self._resending.answer(event)
         elif client is self._client and not self._over:  # what one that is being closed says of its state is no news
             await self._on_news(client, event)
 
@@ -339,6 +344,7 @@ class Session:
         if client is None or self._over or not self.ready:
             raise SendFailed("not_connected", retry=True)
         quote = await self._quote(message.reply_to)
+        self._resending.hand_over(message.id)
         try:
             sent = await client.send(message.to, message.content, quote=quote, mentions=message.mentions, secret=secret)
         except SendFailed as error:

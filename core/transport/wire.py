@@ -164,6 +164,15 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True)
+class AskedAgain:
+    """Somebody's phone could not decrypt messages of ours that left under these ids, and asks for them once more. The
+    library answers by itself what the present client has sent. What linked devices ask for, or members of a group, is
+    left out: others can read it."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class PhoneSeen:
     """The account's own phone confirmed something: it is there."""
 
@@ -184,6 +193,7 @@ Event = (
     | LoginRefused
     | StreamFailed
     | Ended
+    | AskedAgain
     | PhoneSeen
     | Arriving
 )

@@ -18,6 +18,9 @@ ARRIVED = frozenset({"sent", "delivered", "read", "played"})
 OPENLY_NOT = frozenset({"unknown", "failed", "expired"})
 """What the books may say of an accepted message that is on no phone."""
 
+SENT_AGAIN = frozenset({"resend", "asked_again"})
+"""The causes of messages that were queued again although WhatsApp may have them, or has them."""
+
 NEVER_LEFT = frozenset({"failed", "expired", "cancelled"})
 
 WITHDRAWN = "answered_503"
@@ -116,7 +119,7 @@ def is_marked(row: Row) -> bool:
     """Whether its history says that it may have been sent before it was sent again."""
     steps = [status for status, _ in row.steps]
     again = "unknown" in steps and "sending" in steps[steps.index("unknown") :]
-    return again or any(cause == "resend" for _, cause in row.steps)
+    return again or any(cause in SENT_AGAIN for _, cause in row.steps)
 
 
 def doubled(facts: Facts) -> Iterator[Finding]:
@@ -136,9 +139,11 @@ def doubled(facts: Facts) -> Iterator[Finding]:
 
 def out_of_order(facts: Facts) -> Iterator[Finding]:
     """Of one caller's messages to one person, those that arrived did so in the order in which they were accepted. Of
-    one that was ever unknown, nobody promises when it arrives."""
+    one that was ever unknown, or that its phone asked for once more, nobody promises when it arrives."""
     turns = {accepted.ref: accepted for accepted in facts.accepted}
-    unsure = {row.text for row in facts.rows if any(status == "unknown" for status, _ in row.steps)}
+    unsure = {
+        row.text for row in facts.rows if any(status == "unknown" or cause in SENT_AGAIN for status, cause in row.steps)
+    }
     latest: dict[tuple[str, str], Accepted] = {}
     for text, arrivals in _by_text(facts).items():
         accepted = turns.get(text)

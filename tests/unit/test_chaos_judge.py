@@ -92,10 +92,13 @@ def test_one_key_is_one_message() -> None:
 
 
 def test_a_double_has_to_be_marked() -> None:
-    """Twice on the phone under two ids: only a history that went through `unknown` and was sent again explains it."""
+    """Twice on the phone under two ids: only a history that went through `unknown` and was sent again
+    explains it, or one that its phone asked to have again."""
     twice = (arrival(1), arrival(2), arrival(2, id="W9"))
     assert found(arrivals=twice) == ["doubled, unmarked"]
     assert found(arrivals=twice, rows=(row(1), row(2, steps=RESENT))) == []
+    asked_again = (*SENT, ("queued", "asked_again"), *SENT)
+    assert found(arrivals=twice, rows=(row(1), row(2, steps=asked_again))) == []
     requeued = (("sending", None), ("queued", "gateway_died"), *SENT)
     assert found(arrivals=twice, rows=(row(1), row(2, steps=requeued))) == ["doubled, unmarked"]
     only_unknown = (("sending", None), ("unknown", "gateway_died"), ("delivered", None))

@@ -17,6 +17,7 @@ from core.session_rows import Lease
 from core.sessions.session import Session
 from core.transport.base import Sent
 from core.transport.wire import (
+    AskedAgain,
     ClientOutdated,
     Connected,
     Disconnected,
@@ -109,6 +110,8 @@ class World:
         self.devices, self.away = {JID}, False
         self.heard_from: set[str] = set()
         self.seen = 0
+        self.asked: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
+        self.unserved: set[str] = set()
         self.alarms: list[str] = []
 
     def client(self, tenant: str, device: str | None, fence: int, on_event: OnEvent) -> FakeClient:
@@ -142,6 +145,12 @@ class World:
 
     async def unfit(self, tenant: str, jid: str) -> tuple[str, str] | None:
         return None if jid in self.devices else ("unpaired", "its login is not in the database")
+
+    async def asked_again(self, tenant: str, wa_ids: tuple[str, ...], served: tuple[str, ...]) -> list[str]:
+        if self.away:
+            raise DatabaseUnavailable("away")
+        self.asked.append((wa_ids, served))
+        return list(self.unserved - set(served))
 
     async def unbind(self, process: int, tenant: str) -> bool:
         self.unbound += 1
@@ -505,3 +514,42 @@ async def test_a_removed_tenants_phone_hears_of_it_before_its_session_is_closed(
         client.logout = logout  # type: ignore[method-assign]
         await asyncio.gather(session.forget(), session.close())
         assert (said, client.closed) == ([False], True)
+
+
+async def test_what_the_present_client_has_sent_the_library_sends_again_by_itself(world: World) -> None:
+    """From the moment in which it is handed over, before WhatsApp's answer; of the last 256 messages. Nothing is queued
+    for it, and a new client remembers nothing."""
+    async with world.connected() as (session, client):
+        usables, world.unserved = world.usables, {"m"}
+
+        async def asks(to: str, text: str, **_: Any) -> Sent:
+            await client.tell(AskedAgain(("3EB0",)))
+            return Sent("3EB0", NOW)
+
+        client.send = asks  # type: ignore[method-assign]
+        await session.send(MESSAGE)
+        assert (world.asked, world.usables) == ([(("3EB0",), ("m",))], usables)
+        for number in range(256):
+            await session.send(replace(MESSAGE, id=str(number)))
+        assert [len(world.asked[-1][1]), "m" in world.asked[-1][1]] == [256, False]
+        session.open()
+        await until(lambda: world.openings[2:] == [False, True])
+        await world.clients[-1].tell(AskedAgain(("3EB0",)))
+        assert world.asked[-1] == (("3EB0",), ())
+
+
+async def test_what_nobody_remembers_is_queued_and_the_sender_hears_of_it(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While PostgreSQL is away the request waits."""
+    async with world.connected() as (_, client):
+        usables, world.unserved, world.away = world.usables, {"m"}, True
+        asking = asyncio.ensure_future(cast("Any", client.tell(AskedAgain(("3EB0",)))))
+        await until(lambda: bool(world.clock.slept))
+        assert (world.asked, world.usables) == ([], usables)
+        world.away = False
+        await asking
+        assert (len(world.asked), world.usables) == (1, usables + 1)
+    assert [
+        record.__dict__["tenant"] for record in caplog.records if record.__dict__.get("action") == "send.asked_again"
+    ] == ["shop"]

@@ -96,6 +96,8 @@ CASES: dict[str, Any] = {
     **{kind: receipt(kind) for kind in (
         "DELIVERED", "INACTIVE", "READ", "PLAYED", "SENDER", "RETRY", "READ_SELF", "PLAYED_SELF", "SERVER_ERROR",
         "PEER_MSG", "HISTORY_SYNC")},
+    "asked again": receipt("RETRY", sender=jid("100", "lid")),
+    "asked again in a group": receipt("RETRY", sender=jid("100", "lid"), chat=GROUP, IsGroup=True),
     "own receipt": receipt("READ", IsFromMe=True),
     "own phone's receipt": receipt("SENDER", sender=jid("1", "lid"), IsFromMe=True),
     "group receipt": receipt("READ", chat=GROUP, IsGroup=True),
@@ -170,11 +172,17 @@ def test_an_event_is_told_in_our_words(told: Any, name: str, fields: dict[str, A
 @pytest.mark.parametrize(
     "name",
     ["status", "channel", "peer", "SENDER", "RETRY", "READ_SELF", "PLAYED_SELF", "SERVER_ERROR", "PEER_MSG",
-     "HISTORY_SYNC", "own receipt"],
+     "HISTORY_SYNC", "own receipt", "asked again in a group"],
 )  # fmt: skip
 def test_what_is_no_message_and_no_news_of_ours_is_left_out(told: Any, name: str) -> None:
-    """Status and channels, and receipts of our own devices reach nobody."""
+    """Status and channels, receipts of our own devices, and what linked devices or members of a group cannot read,
+    reach nobody."""
     assert told["events"][name] is None
+
+
+def test_what_somebody_s_own_phone_cannot_read_is_told(told: Any) -> None:
+    """With the ids that it asks for once more."""
+    assert told["events"]["asked again"] == {"event": "AskedAgain", "ids": ["A", "B"]}
 
 
 def test_our_own_phone_s_receipts_are_a_sign_of_it(told: Any) -> None:

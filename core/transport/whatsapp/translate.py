@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from neonize.proto import Neonize_pb2 as pb
 
 from core.transport.wire import (
+    AskedAgain,
     ClientOutdated,
     Connected,
     Disconnected,
@@ -38,8 +39,9 @@ _REASONS = {1: 400, 2: 401, 3: 402, 4: 403, 5: 406, 6: 405, 7: 409, 8: 500, 9: 5
 _BANS = {1: 101, 2: 102, 3: 103, 4: 104, 5: 106}
 
 # Neonize.proto, Receipt.ReceiptType. Inactive is a delivery to somebody who is not looking. Left out: sender (2) and
-# read-self (5) come from our own devices, retry (3) is answered by the library, 8 also stands for played-self.
+# read-self (5) come from our own devices, 8 also stands for played-self.
 _RECEIPTS: dict[int, ReceiptStatus] = {1: "delivered", 9: "delivered", 4: "read", 6: "played"}
+_RETRY = 3
 
 # What a person writes, takes a picture of or picks is a message; these are signals between devices, or marks on other
 # messages.
@@ -114,6 +116,8 @@ def _receipt(event: pb.Receipt, _: datetime) -> Event | None:
     status = _RECEIPTS.get(event.Type)
     if source.IsFromMe:
         return PhoneSeen() if source.Sender.Device == 0 else None
+    if event.Type == _RETRY:
+        return _asked_again(event)
     if status is None or not event.MessageIDs:
         return None
     sender = _key(source.Sender, source.SenderAlt)
@@ -122,6 +126,13 @@ def _receipt(event: pb.Receipt, _: datetime) -> Event | None:
         return None
     at = datetime.fromtimestamp(event.Timestamp, UTC)
     return Receipt(ids=tuple(event.MessageIDs), status=status, chat=chat, sender=sender, at=at)
+
+
+def _asked_again(event: pb.Receipt) -> Event | None:
+    source = event.MessageSource
+    if source.IsGroup or source.Sender.Device != 0 or not event.MessageIDs:
+        return None
+    return AskedAgain(tuple(event.MessageIDs))
 
 
 def _received(event: pb.Message, _: datetime) -> Event | None:
