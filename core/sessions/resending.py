@@ -45,7 +45,8 @@ class Resending:
 
     async def _queue(self, wa_ids: tuple[str, ...]) -> None:
         for message_id in await self._store.asked_again(self._tenant, wa_ids, tuple(self._served)):
-            log.warning("%s: a phone could not read message %s, and nobody remembers it: it is sent once more",
+            log.warning("%s: a phone could not read %s, and nobody remembers it: it is sent once more",
                         self._tenant, message_id,
-                        extra={"action": "send.asked_again", "tenant": self._tenant, "message_id": message_id})  # fmt: skip
+                        extra={"action": "send.asked_again", "tenant": self._tenant,
+                               "message_id": message_id})  # fmt: skip
             self._usable(self._tenant)

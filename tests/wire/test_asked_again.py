@@ -1,4 +1,4 @@
-"""A phone asks for a message that it cannot read after the process that sent it was killed: it reads it all the same."""
+"""A phone asks for a message that it cannot read when the process that sent it is gone: it reads it all the same."""
 
 from __future__ import annotations
 
