@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.errors import UnknownDevice
 from sandbox.phones.phone import Phone
+from sandbox.server.journal import receipt_ids
 from sandbox.server.login import conflict, unlink
 from sandbox.server.notices import devices_changed
 from sandbox.server.paircode import link_by_code
@@ -19,12 +20,13 @@ from sandbox.wire.noise import TEST_ROOT, Identity
 from sandbox.wire.tokens import codec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from sandbox.server.accounts import Account
     from sandbox.server.connection import Connection
+    from sandbox.server.journal import Acknowledged, Login
 
 
 class Sandbox:
@@ -147,6 +149,20 @@ class Sandbox:
         if endpoint is None:
             raise UnknownDevice(f"{number} has no device {device}")
         return endpoint.waiting_count
+
+    @property
+    def logins(self) -> Sequence[Login]:
+        """Connections of linked devices since the sandbox was started, oldest first."""
+        return tuple(self._world.journal.logins)
+
+    def acknowledged(self, message_id: str) -> Sequence[Acknowledged]:
+        """The receipts for this message that linked clients have acknowledged since the sandbox was started."""
+        return tuple(self._world.journal.receipts.get(message_id, ()))
+
+    def unacknowledged(self, message_id: str) -> int:
+        """How many receipts for this message wait for linked clients to acknowledge them."""
+        waiting = (node for device in self._world.devices() for node in device.waiting.values())
+        return sum(node.tag == "receipt" and message_id in receipt_ids(node) for node in waiting)
 
     async def unlink(self, number: str, device: int) -> None:
         """Remove a linked device from the phone: it is logged out, now or when it comes back."""

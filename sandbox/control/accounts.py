@@ -1,4 +1,4 @@
-"""Routes that make trouble: for an account's linked devices, its logins and its sends."""
+"""Routes that make trouble for linked devices, logins and sends of an account, and that tell what devices did."""
 
 from __future__ import annotations
 
@@ -65,6 +65,8 @@ def routes(sandbox: Sandbox) -> list[web.RouteDef]:
         web.post("/accounts/{number}/refuse-logins", room.refuse_logins),
         web.post("/accounts/{number}/refuse-sends", room.refuse_sends),
         web.post("/accounts/{number}/hold-acks", room.hold_acks),
+        web.get("/logins", room.logins),
+        web.get("/receipts/{message}", room.receipts),
     ]
 
 
@@ -104,6 +106,16 @@ class Accounts:
         number, asked = self._account(request), await body(request, HoldAcks)
         self._sandbox.hold_acks(number, asked.on)
         return answer({"on": asked.on})
+
+    async def logins(self, _: web.Request) -> web.Response:
+        """When linked devices were connected."""
+        return answer({"logins": self._sandbox.logins})
+
+    async def receipts(self, request: web.Request) -> web.Response:
+        """Which receipts for a message linked devices have acknowledged, and how many wait for them."""
+        message = request.match_info["message"]
+        done, waiting = self._sandbox.acknowledged(message), self._sandbox.unacknowledged(message)
+        return answer({"acknowledged": done, "waiting": waiting})
 
     def _account(self, request: web.Request) -> str:
         """Raises UnknownNumber: what shall happen to a mistyped number would never happen."""

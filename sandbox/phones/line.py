@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from sandbox.phones.bodies import copy_for_own_devices, read_body
+from sandbox.server.journal import receipt_ids
 from sandbox.server.notices import settings_changed
 from sandbox.server.relay import relay_message, relay_receipt, relay_typing
 from sandbox.wire.appstate import StateKey, push_name
@@ -189,9 +190,7 @@ class Line:
         elif node.tag == "receipt" and node.get("type") == "retry":
             self._resend(node)
         elif node.tag == "receipt":
-            items = [item.get("id") for part in node.children if part.tag == "list" for item in part.children]
-            message_ids = list(dict.fromkeys([node.get("id"), *items]))
-            self._listener.on_receipt(node.jid("from"), message_ids, node.get("type") or "delivered")
+            self._listener.on_receipt(node.jid("from"), receipt_ids(node), node.get("type") or "delivered")
 
     def _open(self, node: Node) -> None:
         sender, message_id = node.jid("from"), node.get("id")

@@ -116,10 +116,12 @@ class Device:
         if self.connection is not None and self.connection.active:
             self.connection.send(node)
 
-    def settle(self, key: Key) -> None:
-        """The device has the stanza."""
-        if self.waiting.pop(key, None) is not None:
+    def settle(self, key: Key) -> Node | None:
+        """The device has the stanza, which is given back if it was waiting."""
+        node = self.waiting.pop(key, None)
+        if node is not None:
             self.account.changed = True
+        return node
 
 
 @dataclass(slots=True)

@@ -47,7 +47,7 @@ def answer(world: World, connection: Connection, node: Node) -> None:
     except LookupError:
         connection.send(Node("iq", {**attrs, "type": "error"}, [_error(*_NOT_FOUND)]))
     if node.child("active"):
-        activate(connection)
+        activate(world, connection)
 
 
 def _error(code: str, text: str) -> Node:

@@ -63,12 +63,13 @@ def conflict(kind: str, code: str | None = None) -> Node:
     return Node("stream:error", {"code": code}, [Node("conflict", {"type": kind})])
 
 
-def activate(connection: Connection) -> None:
+def activate(world: World, connection: Connection) -> None:
     """The client wants its messages: first those that waited, in order, then how many they were."""
     device = connection.owner()
     if connection.active or device.connection is not connection:
         return
     connection.active = True
+    world.journal.began(connection)
     waiting = list(device.waiting.values())
     for stanza in waiting:
         connection.send(stanza.with_attrs(offline="1"))

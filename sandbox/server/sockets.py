@@ -101,6 +101,7 @@ class _Conversation:
     async def close(self) -> None:
         if self._connection is not None:
             self._world.unpaired.pop(self._connection.ref, None)
+            self._world.journal.ended(self._connection)
             await self._connection.gone()
         self.transport.abort()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sandbox.server import iqs
+from sandbox.server.journal import receipt_ids
 from sandbox.server.relay import relay_message, relay_receipt, relay_typing
 from sandbox.server.world import stamp
 from sandbox.wire.node import Node
@@ -51,8 +52,7 @@ def _message(world: World, connection: Connection, node: Node) -> None:
 def _receipt(world: World, connection: Connection, node: Node) -> None:
     device, sender = connection.owner(), node.get("to")
     connection.send(_ack(node, type=node.get("type"), participant=node.get("participant")))
-    items = [item.get("id") for part in node.children if part.tag == "list" for item in part.children]
-    for key in (node.get("id"), *items):
+    for key in receipt_ids(node):
         device.settle(("message", key, sender, ""))
     relay_receipt(world, device, node)
 
@@ -65,7 +65,10 @@ def _ack(node: Node, **more: str) -> Node:
 
 def _acknowledged(world: World, connection: Connection, node: Node) -> None:
     if connection.device is not None:
-        connection.device.settle((node.get("class"), node.get("id"), node.get("to"), node.get("type")))
+        key = node.get("class"), node.get("id"), node.get("to"), node.get("type")
+        stanza = connection.device.settle(key)
+        if stanza is not None and stanza.tag == "receipt":
+            world.journal.acknowledged(connection, stanza)
 
 
 def _typing(world: World, connection: Connection, node: Node) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sandbox.errors import UnknownDevice, UnknownNumber
 from sandbox.server.accounts import Account, Device
 from sandbox.server.faults import Faults
+from sandbox.server.journal import Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -43,6 +44,7 @@ class World:
     def __init__(self, fast_pairing: bool) -> None:
         self.fast_pairing = fast_pairing
         self.faults = Faults()
+        self.journal = Journal()
         self.unhandled: list[str] = []
         self.errors: list[str] = []
         self.unpaired: dict[str, Connection] = {}  # by the text of its first QR code's ref

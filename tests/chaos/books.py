@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.facts import Arrival, Counter, Event, Facts, LineOf, Row
+from tests.chaos.facts import Arrival, Counter, Event, Facts, LineOf, Login, Receipt, Row
 from tests.chaos.hearer import TYPES
 
 if TYPE_CHECKING:
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from tests.chaos.plan import Plan
     from tests.chaos.stage import Stage
+    from tests.chaos.strikes import Striker
     from tests.chaos.traffic import Callers, People
 
 _ROWS = """
@@ -39,7 +40,8 @@ _UNSETTLED = """
    UNION ALL SELECT id || ' of ' || tenant_id || ' is neither kept nor named' FROM arrivals WHERE id = ANY (%s)
 """
 _EVENTS = (
-    "SELECT tenant_id, seq, type, coalesce(outgoing::text, incoming, data ->> 'id') FROM events ORDER BY tenant_id, seq"
+    "SELECT tenant_id, seq, type, coalesce(outgoing::text, incoming, data ->> 'id'),"
+    " extract(epoch FROM at)::double precision FROM events ORDER BY tenant_id, seq"
 )
 
 
@@ -48,13 +50,19 @@ def unsettled(stage: Stage, people: People) -> list[str]:
     return [row[0] for row in stage.query(_UNSETTLED, [letter.id for letter in people.written])]
 
 
-async def facts(stage: Stage, plan: Plan, callers: Callers, people: People, *, kills: Sequence[float]) -> Facts:
+async def facts(stage: Stage, plan: Plan, callers: Callers, people: People, striker: Striker) -> Facts:
     """As everything is now."""
+    rows = tuple(_row(row) for row in stage.query(_ROWS))
+    arrivals = tuple(await _arrivals(stage, plan))
+    receipts, waiting = await _receipts(stage, rows, arrivals)
     return Facts(
         accepted=tuple(callers.accepted),
         refused=tuple(callers.refused),
-        rows=tuple(_row(row) for row in stage.query(_ROWS)),
-        arrivals=tuple(await _arrivals(stage, plan)),
+        rows=rows,
+        arrivals=arrivals,
+        receipts=tuple(receipts),
+        waiting=frozenset(waiting),
+        logins=tuple(await _logins(stage, plan)),
         unreadable=frozenset(await _unreadable(stage, plan)),
         written=tuple(people.written),
         kept=tuple((row[0], row[1]) for row in stage.query("SELECT tenant_id, id FROM incoming_messages")),
@@ -64,7 +72,8 @@ async def facts(stage: Stage, plan: Plan, callers: Callers, people: People, *, k
             "SELECT tenant_id, phone_number, sum(count)::integer FROM daily_limits GROUP BY 1, 2"
         )),
         lines=tuple(LineOf(*row) for row in stage.query(_LINES)),
-        kills=tuple(kills),
+        kills=tuple(striker.kills),
+        blows=tuple(striker.blows),
         called_back=frozenset(TYPES),
         unsettled=tuple(unsettled(stage, people)),
     )  # fmt: skip
@@ -79,6 +88,24 @@ def _row(values: Sequence[Any]) -> Row:
 def seconds(at: str) -> float:
     """Since 1970, of an ISO time."""
     return datetime.fromisoformat(at).timestamp()
+
+
+async def _receipts(stage: Stage, rows: Sequence[Row], arrivals: Sequence[Arrival]) -> tuple[list[Receipt], set[str]]:
+    """What became of the receipts of messages that arrived and are not called delivered."""
+    unsure = {row.text for row in rows if row.status in ("unknown", "sent")}
+    found, waiting = [], set()
+    for id in {arrival.id for arrival in arrivals if arrival.text in unsure}:
+        told = await stage.ask_sandbox("GET", f"/receipts/{id}")
+        found += [Receipt(id, done["type"], done["at"], done["login"]["ended"]) for done in told["acknowledged"]]
+        if told["waiting"]:
+            waiting.add(id)
+    return found, waiting
+
+
+async def _logins(stage: Stage, plan: Plan) -> list[Login]:
+    names = {number: name for name, number in plan.tenants.items()}
+    told = (await stage.ask_sandbox("GET", "/logins"))["logins"]
+    return [Login(names[login["number"]], login["began"], login["ended"]) for login in told if login["number"] in names]
 
 
 async def _unreadable(stage: Stage, plan: Plan) -> list[tuple[str, str]]:

@@ -64,6 +64,38 @@ class Event:
     seq: int
     type: str
     about: str | None
+    at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """A connection of a tenant to WhatsApp; `ended` is None while it lasts."""
+
+    tenant: str
+    began: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A receipt for a message (`id`: WhatsApp's) that a tenant's library acknowledged at `at`, so that WhatsApp does not
+    bring it again; `ended`: when the connection was closed over which it did, None while it lasts. `type`: delivered,
+    read, …"""
+
+    id: str
+    type: str
+    at: float
+    ended: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """A strike that hit. `takes`: it ended a session process with what that had in memory, and its connections within
+    so many seconds; 0: it did not."""
+
+    at: float
+    name: str
+    takes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +127,9 @@ class LineOf:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All of it, when everything has come to rest. `kills`: when a SIGKILL struck while something was in flight, in
-    seconds since 1970."""
+    """All of it, when everything has come to rest. All times are seconds since 1970. `kills`: when a SIGKILL struck
+    while something was in flight; `blows`: all strikes; `receipts`: of the messages that arrived and that the books
+    do not call delivered; `waiting`: WhatsApp's ids of those of them with receipts that nobody acknowledged."""
 
     accepted: tuple[Accepted, ...] = ()
     refused: tuple[str, ...] = ()
@@ -112,6 +145,10 @@ class Facts:
     counters: tuple[Counter, ...] = ()
     lines: tuple[LineOf, ...] = ()
     kills: tuple[float, ...] = ()
+    blows: tuple[Blow, ...] = ()
+    logins: tuple[Login, ...] = ()
+    receipts: tuple[Receipt, ...] = ()
+    waiting: frozenset[str] = frozenset()
     called_back: frozenset[str] = frozenset()
     """The types of events that the tenants have a callback for."""
     unsettled: tuple[str, ...] = field(default=())

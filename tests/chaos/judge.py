@@ -26,8 +26,15 @@ NEVER_LEFT = frozenset({"failed", "expired", "cancelled"})
 WITHDRAWN = "answered_503"
 """The cause of messages whose callers were told to try again; they did, with a message of its own."""
 
-BEFORE_KILL, AFTER_KILL = 1.5, 0.1
-"""Seconds in which a receipt is on its way through a process; how much later than it was noticed a kill may strike."""
+WRITTEN_WITHIN = 5.0
+"""Seconds after its acknowledgement in which a receipt may still be in its process, and dies with it."""
+
+_BEFORE = 0.3
+"""Seconds that a strike may be noted late."""
+
+SENT_AGAIN = frozenset({"resend", "asked_again"})
+"""Causes in a message's history that say that it was sent again although it had left: by the tenant's wish, or because
+its phone could not read it and asked."""
 
 PER_THOUSAND_KILLS = 1
 """How many messages may end as unknown although WhatsApp's acknowledgement could have been had."""
@@ -86,23 +93,19 @@ def admitted(facts: Facts) -> Iterator[Finding]:
 
 
 def placeholders(facts: Facts) -> list[Row]:
-    """Messages that are on their phone as "waiting for this message". The library uses a key twice when both sides of a
-    chat write in the same moment; the phone asks for another copy, and a process that dies then, or cannot reach
-    PostgreSQL, never answers. The books do not say `delivered`."""
+    """Messages that their phone shows as "waiting for this message", and under no id as their text. The phone has
+    asked for another copy, and did not get it."""
     arrivals = _by_text(facts)
-    return [
-        row
-        for row in facts.rows
-        if row.status == "sent" and row.text not in arrivals and (row.to, row.wa_id) in facts.unreadable
-    ]
+    return [row for row in facts.rows if row.text not in arrivals and (row.to, row.wa_id) in facts.unreadable]
 
 
 def lost(facts: Facts) -> Iterator[Finding]:
     """What the books say has arrived is on its phone; nothing is forgotten on the way."""
     arrivals, waiting = _by_text(facts), {row.id for row in placeholders(facts)}
     for row in facts.rows:
-        if row.status in ARRIVED and row.text not in arrivals and row.id not in waiting:
-            yield Finding("lost", row.text, told(row))
+        if row.status in ARRIVED and row.text not in arrivals:
+            how = "; its phone cannot read it" if row.id in waiting else ""
+            yield Finding("lost", row.text, told(row) + how)
         elif row.status not in ARRIVED | OPENLY_NOT | {"cancelled"}:
             yield Finding("no final word", row.text, told(row))
 
@@ -157,30 +160,55 @@ def out_of_order(facts: Facts) -> Iterator[Finding]:
             latest[chat] = accepted
 
 
-def unknown_but_there(facts: Facts) -> list[Row]:
-    """Messages that ended as unknown, although they are on their phone."""
+def there(facts: Facts, status: str) -> list[tuple[Row, Arrival]]:
+    """Messages whose last word is `status`, although they are on their phone."""
     arrivals = _by_text(facts)
-    return [row for row in facts.rows if row.status == "unknown" and row.text in arrivals]
+    return [(row, arrivals[row.text][0]) for row in facts.rows if row.status == status and row.text in arrivals]
 
 
-def knowable(facts: Facts) -> list[Row]:
-    """Those of them whose acknowledgement could have been had: the phone said so in a moment in which nothing was
-    killed, or soon was. (The library confirms a receipt before anybody else sees it, so that it dies with its process.)
-    """
-    arrivals = _by_text(facts)
-    return [row for row in unknown_but_there(facts) if not _was_taken(arrivals[row.text][0], facts)]
+def knowable(facts: Facts, status: str = "unknown") -> list[tuple[Row, Arrival]]:
+    """Those of them whose receipt could have been had: it was acknowledged by a process that was not struck soon, or
+    was never acknowledged, so that WhatsApp brings it again."""
+    return [(row, arrival) for row, arrival in there(facts, status) if not _was_taken(arrival, facts)]
 
 
 def _was_taken(arrival: Arrival, facts: Facts) -> bool:
-    return any(-BEFORE_KILL < arrival.at - kill < AFTER_KILL for kill in facts.kills)
+    """Whether each receipt for it was acknowledged by the library, which does so before anybody else sees it, and died
+    with its process before it could be written."""
+    receipts = [receipt for receipt in facts.receipts if receipt.id == arrival.id and receipt.type != "retry"]
+    return (
+        arrival.id not in facts.waiting
+        and bool(receipts)
+        and all(_died(receipt.at, receipt.ended, facts) for receipt in receipts)
+    )
+
+
+def _died(at: float, ended: float | None, facts: Facts) -> bool:
+    if ended is None or ended - at > WRITTEN_WITHIN:
+        return False
+    return any(blow.takes and -_BEFORE < ended - blow.at < blow.takes for blow in facts.blows)
+
+
+def evidence(arrival: Arrival, facts: Facts) -> str:
+    """What happened to a message's receipts, for people."""
+    found = [
+        f"{receipt.type} acknowledged {receipt.at - arrival.at:.1f} s after it arrived, connection ended "
+        + (f"{receipt.ended - receipt.at:.1f} s later" if receipt.ended else "never")
+        for receipt in facts.receipts
+        if receipt.id == arrival.id
+    ]
+    waits = ["receipts wait"] if arrival.id in facts.waiting else []
+    return f"{arrival.id} arrived at {arrival.at:.1f}: " + (
+        ", ".join([*found, *waits]) or "no receipt was acknowledged"
+    )
 
 
 def needlessly_unknown(facts: Facts) -> Iterator[Finding]:
     """At most one in a thousand kills ends like that."""
     rows = knowable(facts)
     if len(rows) * 1000 > len(facts.kills) * PER_THOUSAND_KILLS:
-        for row in rows:
-            yield Finding("needlessly unknown", row.text, told(row))
+        for row, arrival in rows:
+            yield Finding("needlessly unknown", row.text, f"{told(row)}; {evidence(arrival, facts)}")
 
 
 def incoming(facts: Facts) -> Iterator[Finding]:

@@ -95,15 +95,16 @@ class Plan:
 
 
 def planned(seed: int, *, messages: int, tenants: int, kills: int) -> Plan:
-    """`kills` strikes are SIGKILLs, others a fifth of that number; every failpoint is among them if there is room."""
+    """`kills` strikes are SIGKILLs, others an eighth of that number; every failpoint is among them if there is room."""
     chance = random.Random(seed)
     names = {f"t{number:02}": f"6281000{number:05}" for number in range(tenants)}
     people = {
         name: tuple(f"6285{number:02}0{person:05}" for person in range(PEOPLE_PER_TENANT))
         for number, name in enumerate(names)
     }
-    kinds = [*_killing(chance, kills), *_disturbing(chance, max(kills // 5, len(_OTHERS)))]
+    kinds = [*_killing(chance, kills), *_disturbing(chance, max(kills // 8, len(_OTHERS)))]
     chance.shuffle(kinds)
+    kinds.sort(key=lambda kind: kind not in _EARLY)
     callers = _callers(chance, people, messages)
     letters = _letters(chance, people, round(messages * LETTERS_PER_MESSAGE))
     strikes = tuple(
@@ -115,6 +116,9 @@ def planned(seed: int, *, messages: int, tenants: int, kills: int) -> Plan:
 
 Kind = tuple[str, str, str]
 """kind, point, action."""
+
+_EARLY: tuple[Kind, ...] = (("failpoint", "incoming_received", "raise"),)
+"""A letter that its process has failed to keep is told as lost only when the tenant has come to another process."""
 
 
 def _killing(chance: random.Random, kills: int) -> list[Kind]:

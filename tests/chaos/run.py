@@ -15,16 +15,17 @@ import msgspec
 import psycopg2
 
 from tests.chaos.books import facts, unsettled
-from tests.chaos.judge import Finding, doubled, judged, knowable, placeholders, unknown_but_there
+from tests.chaos.judge import Finding, doubled, judged, knowable, placeholders, there
 from tests.chaos.stage import staged
 from tests.chaos.strikes import Striker
+from tests.chaos.takeover import absences, figures, takeovers
 from tests.chaos.traffic import Callers, People
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.chaos.facts import Facts
+    from tests.chaos.facts import Facts, Row
     from tests.chaos.plan import Plan, Strike
     from tests.chaos.stage import Stage
 
@@ -34,6 +35,7 @@ REST_WITHIN = 240.0
 MOST_WAITING = 150
 """So many messages may wait for their answer or their turn before the next strike brings more."""
 
+ROOM_WITHIN = 12.0
 _LOOK = 0.25
 _OPERATOR = 3.0
 _GIVEN_UP = """
@@ -82,16 +84,26 @@ class Outcome:
             "causes": dict(Tally(f"{row.status}: {row.cause}" for row in rows if row.cause)),
             "struck on their way": sum(cause == "gateway_died" for row in rows for _, cause in row.steps),
             "doubled and marked": _marked(self.facts),
-            "unknown that arrived": len(unknown_but_there(self.facts)),
-            "whose receipt no kill took": len(knowable(self.facts)),
+            "unknown that arrived": len(there(self.facts, "unknown")),
+            "unknown that arrived, no strike took the receipt": len(knowable(self.facts)),
+            "never more than sent": sum(row.status == "sent" for row in rows),
+            "no more than sent, no strike took the receipt": len(knowable(self.facts, "sent")),
             "on the phone, but not readable": len(placeholders(self.facts)),
+            "sent again because the phone asked": sum(_asked_again(row) for row in rows),
             "letters": len(self.facts.written),
             "letters called lost": sum(event.type == "message.lost" for event in self.facts.events),
             "callbacks": len(self.facts.posted),
             "callbacks posted again": len(self.facts.posted) - len({posted.id for posted in self.facts.posted}),
             "reconnected by hand": len(self.reconnected),
+            "take-over after the kill of a session process": figures(takeovers(self.facts)),
+            "take-over while nothing else struck": figures(takeovers(self.facts, undisturbed=True)),
+            "tenants without a connection": figures(absences(self.facts)),
             "findings": dict(Tally(finding.what for finding in self.findings)),
         }
+
+
+def _asked_again(row: Row) -> bool:
+    return any(cause == "asked_again" for _, cause in row.steps)
 
 
 def _marked(facts: Facts) -> int:
@@ -113,7 +125,7 @@ async def run(plan: Plan, home: Path, progress: Progress) -> Outcome:
             await striker.finish()
             await people.finish()
             await _rest(stage, callers, people, progress)
-        seen = await facts(stage, plan, callers, people, kills=striker.kills)
+        seen = await facts(stage, plan, callers, people, striker)
         deaths = sum(machine.deaths for machine in stage.machines)
         seconds = time.monotonic() - begun
     findings = judged(seen)
@@ -136,9 +148,10 @@ async def _strike_all(  # noqa: PLR0917 - the run's parts
 
 
 async def _room(stage: Stage, callers: Callers) -> None:
-    """Until not too much waits: the messages shall be there for all strikes."""
+    """Until not too much waits: the messages shall be there for all strikes. Not for long: those behind a message whose
+    receipt is awaited wait for a minute, and the others go on."""
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(ROOM_WITHIN):
             while callers.open + _waiting(stage) > MOST_WAITING:
                 await asyncio.sleep(_LOOK)
 

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 import aiohttp
 import psycopg2
 
+from tests.chaos.facts import Blow
 from tests.chaos.machines import signalled, stand_still
+from tests.chaos.plan import AT_GATEWAYS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -34,6 +36,12 @@ if TYPE_CHECKING:
 IN_FLIGHT_WITHIN = 20.0
 STRUCK_WITHIN = 15.0
 _LOOK = 0.02
+AT_ONCE = 2.0
+"""Seconds after a SIGKILL in which the sandbox, on a busy machine, sees that the process's connections have ended."""
+
+IN_ORDER = 9.0
+"""The same of a process that fails and ends in order. It writes what has arrived, but for what it failed with."""
+
 _IN_FLIGHT = """
   SELECT (SELECT count(*) FROM messages
            WHERE status = 'sending' AND claimed_at > clock_timestamp() - interval '3 seconds')
@@ -50,6 +58,7 @@ class Striker:
         self.missed: list[Strike] = []
         self.kills: list[float] = []
         """When SIGKILLs struck, in seconds since 1970."""
+        self.blows: list[Blow] = []
         self._stage, self._plan, self._callers = stage, plan, callers
         self._lasting: set[asyncio.Task[object]] = set()
         self._by_kind: dict[str, Callable[[Strike], Awaitable[bool]]] = {
@@ -72,11 +81,17 @@ class Striker:
             hit = await self._failpoint(strike, feed)
         else:
             feed()
-            hit = await self._until_in_flight(strike.after) and await self._by_kind[strike.kind](strike)
+            hit = await self._until_in_flight(strike.after)
+            if hit:
+                self._blow(strike, takes=_takes(strike))
+                hit = await self._by_kind[strike.kind](strike)
         (self.done if hit else self.missed).append(strike)
         if hit and strike.kills:
-            self.kills.append(time.time())
+            self.kills.append(self.blows[-1].at)
         return hit
+
+    def _blow(self, strike: Strike, at: float | None = None, *, takes: float = 0.0) -> None:
+        self.blows.append(Blow(time.time() if at is None else at, strike.name, takes))
 
     async def finish(self) -> None:
         """Until everything that lasts is over."""
@@ -180,6 +195,7 @@ class Striker:
             armed.unlink(missing_ok=True)
             return False
         for struck in set(points.glob(f"{strike.point}.*")) - before:
+            self._blow(strike, struck.stat().st_ctime, takes=_takes(strike))
             if strike.action == "stop":
                 self._last(self._wake(int(struck.suffix[1:]), strike.lasts))
         for struck in points.glob(f"{strike.point}.*"):
@@ -189,8 +205,10 @@ class Striker:
     async def _lead_to(self, strike: Strike) -> None:
         """Leases are taken and given back only when somebody comes or goes."""
         if strike.point == "leased":
+            self._blow(strike, takes=AT_ONCE)
             await self._kill_session_process(strike)
         elif strike.point == "released":
+            self._blow(strike)
             await self._leave(strike)
 
     @staticmethod
@@ -198,3 +216,9 @@ class Striker:
         await asyncio.sleep(after)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
+
+
+def _takes(strike: Strike) -> float:
+    if strike.kind == "kill session process" or (strike.action == "kill" and strike.point not in AT_GATEWAYS):
+        return AT_ONCE
+    return IN_ORDER if strike.name == "receipt_received=raise" else 0.0

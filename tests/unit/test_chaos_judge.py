@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.chaos.facts import Accepted, Arrival, Counter, Event, Facts, LineOf, Posted, Row, Written
+from tests.chaos.facts import Accepted, Arrival, Blow, Counter, Event, Facts, LineOf, Posted, Receipt, Row, Written
 from tests.chaos.judge import judged, knowable
 
 SENT = (("sending", None), ("sent", None), ("delivered", None))
@@ -68,12 +68,16 @@ def test_a_message_on_no_phone_is_lost_unless_the_books_say_so() -> None:
     assert found(arrivals=one, rows=(row(1), row(2, "sending"))) == ["no final word"]
 
 
-def test_a_placeholder_is_no_loss_while_the_books_do_not_say_delivered() -> None:
-    """The phone could not decrypt it: `sent` is true, `delivered` is not, and of another message it says nothing."""
+def test_a_placeholder_is_lost() -> None:
+    """The phone cannot read it: neither `sent` nor `delivered` is true for the person. When it asked, and got the text
+    under another id, there is no loss; both on the phone is a double that the history explains."""
     one, unreadable = (arrival(1),), frozenset({(BUDI, "W2")})
-    assert found(arrivals=one, rows=(row(1), row(2, "sent")), unreadable=unreadable) == []
+    assert found(arrivals=one, rows=(row(1), row(2, "sent")), unreadable=unreadable) == ["lost"]
     assert found(arrivals=one, unreadable=unreadable) == ["lost"]
-    assert found(arrivals=one, rows=(row(1), row(2, "sent")), unreadable=frozenset({(BUDI, "W1")})) == ["lost"]
+    assert found(arrivals=(*one, arrival(2, id="W9")), unreadable=unreadable) == []
+    asked = (("sending", None), ("sent", None), ("queued", "asked_again"), *SENT)
+    twice = (*one, arrival(2), arrival(2, id="W9"))
+    assert found(arrivals=twice, rows=(row(1), row(2, steps=asked))) == []
 
 
 def test_an_accepted_message_without_a_row_is_lost() -> None:
@@ -134,15 +138,48 @@ def test_order_per_recipient() -> None:
                  arrivals=(arrival(2), elsewhere[2]), counters=counters) == []  # fmt: skip
 
 
+UNKNOWN = (row(1), row(2, "unknown"))
+KILLED = (Blow(100.0, "kill session process", takes=2.0), Blow(200.0, "kill gateway"))
+
+
+def receipt(at: float, ended: float | None, kind: str = "delivered") -> Receipt:
+    return Receipt("W2", kind, at, ended)
+
+
 def test_unknown_although_the_ack_could_have_been_had() -> None:
-    """One in a thousand kills is allowed. A message that is on no phone is none of these, and neither is one that came
-    to its phone just before a kill, which took the receipt with it."""
-    rows = (row(1), row(2, "unknown"))
-    assert found(rows=rows) == ["needlessly unknown"]
-    assert found(rows=rows, kills=(100.0,) * 1000) == []
-    assert knowable(good(rows=rows, arrivals=(arrival(1),))) == []
-    assert knowable(good(rows=rows, arrivals=(arrival(1), replace(arrival(2), at=99.0)))) == []
-    assert len(knowable(good(rows=rows, arrivals=(arrival(1), replace(arrival(2), at=101.0))))) == 1
+    """One in a thousand kills is allowed. A message that is on no phone is none of these."""
+    assert found(rows=UNKNOWN) == ["needlessly unknown"]
+    assert found(rows=UNKNOWN, kills=(100.0,) * 1000) == []
+    assert found(rows=UNKNOWN, arrivals=(arrival(1),)) == []
+
+
+@pytest.mark.parametrize(
+    ("receipts", "excused"),
+    [
+        ((receipt(99.9, 100.2),), True),
+        ((receipt(97.0, 101.0), receipt(99.9, 100.1, "read")), True),
+        ((receipt(99.9, 100.2), receipt(150.0, None, "read")), False),  # that one could have been written
+        ((receipt(50.0, 100.1),), False),  # there was time to write it
+        ((receipt(99.9, 103.0),), False),  # its connection ended, but not with the process that was struck
+        ((receipt(199.9, 200.1),), False),  # a gateway dies, and its session processes end in order
+        ((receipt(99.9, None),), False),
+        ((receipt(99.9, 100.2, "retry"),), False),  # that it arrived says no other
+        ((), False),  # never acknowledged: it has to come again
+    ],
+)
+def test_a_receipt_that_died_with_its_process(receipts: tuple[Receipt, ...], excused: bool) -> None:
+    """The library acknowledged each of them, and a strike ended that process within seconds: nobody could know."""
+    facts = good(rows=UNKNOWN, receipts=receipts, blows=KILLED)
+    assert knowable(facts) == ([] if excused else [(UNKNOWN[1], arrival(2))])
+    assert len(knowable(replace(facts, waiting=frozenset({"W2"})))) == 1
+
+
+def test_sent_and_no_more_is_looked_at_in_the_same_way() -> None:
+    """For information: the message is on its phone, and the books never heard of it."""
+    facts = good(rows=(row(1), row(2, "sent")), blows=KILLED)
+    assert judged(facts) == []
+    assert len(knowable(facts, "sent")) == 1
+    assert knowable(replace(facts, receipts=(receipt(99.9, 100.2),)), "sent") == []
 
 
 def test_letters_are_told_once() -> None:
