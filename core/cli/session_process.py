@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from core.errors import StatementRejected, Unavailable
+from core.sessions.protocol import DATABASE_AWAY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -58,6 +59,9 @@ def session_process(parent: Annotated[int, typer.Argument(help="Process id of th
         try:
             loop.run_until_complete(_run(signals))
             status = 0
+        except Unavailable as error:
+            status = DATABASE_AWAY
+            log.error("the session process ends: %s", error, extra={"action": "worker.database_away"})
         except Exception:
             log.exception("the session process failed", extra={"action": "worker.failed"})
         # Not asyncio.run, and not an ordinary end: a client that was never linked keeps a thread of the library for

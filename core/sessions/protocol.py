@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
+DATABASE_AWAY = 75
+"""The exit status of a session process that had to end because PostgreSQL could not be reached."""
+
 
 class Order(msgspec.Struct, frozen=True, tag=True):
     """What a supervisor wants."""

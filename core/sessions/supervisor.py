@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from core.errors import StatementRejected, Unavailable
-from core.sessions.protocol import Close, Logout, Open, Pair, Reconnect
+from core.sessions.protocol import DATABASE_AWAY, Close, Logout, Open, Pair, Reconnect
 from core.sessions.sharing import Sharing
 from core.sessions.suspicion import Suspicion
 
@@ -153,7 +153,8 @@ class Supervisor:
 
     async def _bury(self, child: Child) -> None:
         """Its tenants are free for another process; those that were just opening are suspects."""
-        given_up = [] if child.leaves else self._suspicion.would_condemn(child.opening)
+        blameless = child.leaves or child.status == DATABASE_AWAY
+        given_up = [] if blameless else self._suspicion.would_condemn(child.opening)
         if given_up:
             await self._store.release(child.number, given_up, _GIVEN_UP)
         await self._store.release(child.number, None, _DIED if child.pairs is None else _PAIRING_DIED)
@@ -163,7 +164,9 @@ class Supervisor:
         self._closing -= child.tenants
         if child.pairs is not None:
             self._resting.discard(child.pairs)
-        if self._stopping or child.leaves:
+        if child.status == DATABASE_AWAY:
+            self._suspicion.postpone()
+        if self._stopping or blameless:
             return
         log.error("session process %d is gone (status %s) with %d tenants", child.pid, child.status, len(child.tenants),
                   extra={"action": "child.gone"})  # fmt: skip

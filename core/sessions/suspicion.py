@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 SUSPECT, GIVEN_UP = 2, 4
 """After so many deaths of a process while a tenant was opening, it is opened in a process of its own; not at all."""
 
+AWAY_PAUSE = 1.0
+"""Seconds until another process is started in place of one that could not reach PostgreSQL."""
+
 LONGEST_PAUSE = 60.0
 """Seconds between starts of processes, when they die without having opened anything."""
 
@@ -42,6 +45,10 @@ class Suspicion:
         self._useless = 0 if useful else self._useless + 1
         if self._useless:
             self._not_before = self._clock.monotonic() + min(2.0 ** (self._useless - 1), LONGEST_PAUSE)
+
+    def postpone(self) -> None:
+        """A process ended because PostgreSQL was away: nobody's fault, and the next one shall find it back."""
+        self._not_before = max(self._not_before, self._clock.monotonic() + AWAY_PAUSE)
 
     @property
     def may_start(self) -> bool:

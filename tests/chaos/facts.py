@@ -78,7 +78,7 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A receipt for a message (`id`: WhatsApp's) that a tenant's library acknowledged at `at`, so that WhatsApp does not
+    """A receipt for a message (`id`: WhatsApp's) that a tenant's library acknowledged at `at`: WhatsApp does not
     bring it again; `ended`: when the connection was closed over which it did, None while it lasts. `type`: delivered,
     read, …"""
 

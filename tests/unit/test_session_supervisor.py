@@ -12,7 +12,7 @@ import pytest
 from core.clock import Clock
 from core.errors import DatabaseUnavailable
 from core.session_rows import Command, TenantSession
-from core.sessions.protocol import Answered, Close, Closed, Logout, Open, Pair, Reconnect
+from core.sessions.protocol import DATABASE_AWAY, Answered, Close, Closed, Logout, Open, Pair, Reconnect
 from core.sessions.supervisor import Supervisor
 
 if TYPE_CHECKING:
@@ -225,6 +225,23 @@ async def test_who_was_opening_at_two_deaths_is_opened_alone_and_stays_alone() -
     house.pair("new")
     await house.round()
     assert sorted(map(sorted, house.homes())) == [["bad"], ["fine", "good", "new"]]
+
+
+async def test_a_process_that_could_not_reach_postgresql_accuses_nobody() -> None:
+    """However often that happens, even while a tenant was opening, another is started a second later, and nobody is
+    opened alone or given up."""
+    house = House()
+    house.pair("a", "b")
+    for _ in range(5):
+        await house.round()
+        assert house.homes() == [{"a", "b"}]
+        house.children[-1].status = DATABASE_AWAY
+        house.children[-1].die("a")
+        await house.round()
+        assert house.homes() == []
+        house.clock.at += 1.0
+    await house.round()
+    assert house.homes() == [{"a", "b"}]
 
 
 async def test_one_death_is_forgiven_by_an_opening() -> None:

@@ -92,6 +92,31 @@ async def test_an_offline_phone(sandbox: Sandbox, new_client: NewClient) -> None
     assert (await client.event("Receipt"))["ids"] == [sent]
 
 
+async def test_the_sandbox_notes_what_a_client_acknowledged(sandbox: Sandbox, new_client: NewClient) -> None:
+    """A receipt with its time and the connection that it was acknowledged over; one that comes while the client is away
+    waits for it. The connection's end is noted too."""
+    client, carol = new_client(), sandbox.phone(CAROL)
+    await client.pair(TOKO)
+    carol.online = False
+    sent = await client.call("send", CAROL, "first")
+    assert (sandbox.acknowledged(sent), sandbox.unacknowledged(sent)) == ((), 0)
+    carol.online = True
+    await client.event("Receipt")
+    async with asyncio.timeout(PATIENCE):
+        while sandbox.unacknowledged(sent):
+            await asyncio.sleep(0.02)
+    [done] = sandbox.acknowledged(sent)
+    assert (done.type, done.login.number, done.login.device) == ("delivered", TOKO, 1)
+    assert done.login is sandbox.logins[-1]
+    assert done.login.ended is None
+    assert done.login.began <= done.at
+    await client.kill()
+    await gone(sandbox)
+    assert (done.login.ended or 0.0) >= done.at
+    await carol.read(sent)
+    assert (len(sandbox.acknowledged(sent)), sandbox.unacknowledged(sent)) == (1, 1)
+
+
 async def test_a_lost_line(sandbox: Sandbox, new_client: NewClient) -> None:
     """A client whose line is cut comes back by itself and misses nothing."""
     client, carol = new_client(), sandbox.phone(CAROL)
