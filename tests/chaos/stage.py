@@ -192,17 +192,22 @@ async def _people(stage: Stage, plan: Plan) -> None:
 
 async def _link(stage: Stage, plan: Plan, tell: Callable[[str], None]) -> None:
     """Pair every tenant, half of them by each machine."""
-    async with asyncio.timeout(LINK_WITHIN + 5 * len(plan.tenants)):
-        for number, (tenant, phone) in enumerate(plan.tenants.items()):
-            tell(f"linking {tenant}")
-            machine = stage.machines[number % MACHINES]
-            while machine.url is None:
-                await asyncio.sleep(_LOOK)
-            status, answer = await stage.ask(machine, tenant, "GET", "/api/qr")
-            if status != 200:
-                raise RuntimeError(f"no QR code for {tenant}: {answer}")
-            await stage.ask_sandbox("POST", "/scan", qr=answer["qr"], number=phone, name=tenant)
+    async with asyncio.timeout(LINK_WITHIN + 5 * len(plan.tenants)), asyncio.TaskGroup() as group:
+        for number, machine in enumerate(stage.machines):
+            group.create_task(_link_by(stage, machine, list(plan.tenants.items())[number::MACHINES], tell))
+    async with asyncio.timeout(LINK_WITHIN):
         await until_connected(stage)
+
+
+async def _link_by(stage: Stage, machine: Machine, tenants: list[tuple[str, str]], tell: Callable[[str], None]) -> None:
+    for tenant, phone in tenants:
+        tell(f"linking {tenant}")
+        while machine.url is None:
+            await asyncio.sleep(_LOOK)
+        status, answer = await stage.ask(machine, tenant, "GET", "/api/qr")
+        if status != 200:
+            raise RuntimeError(f"no QR code for {tenant}: {answer}")
+        await stage.ask_sandbox("POST", "/scan", qr=answer["qr"], number=phone, name=tenant)
 
 
 async def until_connected(stage: Stage) -> None:
