@@ -16,7 +16,7 @@ import psycopg2
 
 from tests.chaos.books import facts, unsettled
 from tests.chaos.judge import Finding, doubled, judged, knowable, placeholders, there
-from tests.chaos.stage import staged
+from tests.chaos.stage import staged, until_connected
 from tests.chaos.strikes import Striker
 from tests.chaos.takeover import absences, figures, takeovers
 from tests.chaos.traffic import Callers, People
@@ -36,6 +36,10 @@ MOST_WAITING = 150
 """So many messages may wait for their answer or their turn before the next strike brings more."""
 
 ROOM_WITHIN = 12.0
+IN_PEACE = 12
+"""Of so many kills of session processes one is made in peace: its take-over is measured undisturbed."""
+
+NOTICED_WITHIN, PEACE_WITHIN = 3.0, 25.0
 _LOOK = 0.25
 _OPERATOR = 3.0
 _GIVEN_UP = """
@@ -137,14 +141,30 @@ async def run(plan: Plan, home: Path, progress: Progress) -> Outcome:
 async def _strike_all(  # noqa: PLR0917 - the run's parts
     stage: Stage, plan: Plan, callers: Callers, people: People, striker: Striker, progress: Progress
 ) -> None:
+    in_peace = [strike for strike in plan.strikes if strike.kind == "kill session process"][::IN_PEACE]
     for strike in plan.strikes:
         await _room(stage, callers)
+        if strike in in_peace:
+            await _peace(stage)
 
         def feed(strike: Strike = strike) -> None:
             callers.give(strike.messages)
             people.give(strike.letters)
 
         progress.struck(strike, await striker.strike(strike, feed))
+        if strike in in_peace:
+            await asyncio.sleep(NOTICED_WITHIN)
+            await _peace(stage)
+
+
+async def _peace(stage: Stage) -> None:
+    """Until every tenant is connected, so that a take-over is seen that nothing disturbs; not for ever."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(PEACE_WITHIN):
+            while True:
+                with contextlib.suppress(psycopg2.Error):
+                    return await until_connected(stage)
+                await asyncio.sleep(_LOOK)
 
 
 async def _room(stage: Stage, callers: Callers) -> None:
