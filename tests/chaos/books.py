@@ -9,7 +9,7 @@ from tests.chaos.facts import Arrival, Counter, Event, Facts, LineOf, Login, Rec
 from tests.chaos.hearer import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from tests.chaos.plan import Plan
     from tests.chaos.stage import Stage
@@ -54,7 +54,10 @@ async def facts(stage: Stage, plan: Plan, callers: Callers, people: People, stri
     """As everything is now."""
     rows = tuple(_row(row) for row in stage.query(_ROWS))
     arrivals = tuple(await _arrivals(stage, plan))
-    receipts, waiting = await _receipts(stage, rows, arrivals)
+    unreadable = await _unreadable(stage, plan)
+    unsure = {row.text for row in rows if row.status in ("unknown", "sent")}
+    ids = {arrival.id for arrival in arrivals if arrival.text in unsure} | {id for _, id in unreadable}
+    receipts, waiting = await _receipts(stage, ids)
     return Facts(
         accepted=tuple(callers.accepted),
         refused=tuple(callers.refused),
@@ -63,7 +66,7 @@ async def facts(stage: Stage, plan: Plan, callers: Callers, people: People, stri
         receipts=tuple(receipts),
         waiting=frozenset(waiting),
         logins=tuple(await _logins(stage, plan)),
-        unreadable=frozenset(await _unreadable(stage, plan)),
+        unreadable=frozenset(unreadable),
         written=tuple(people.written),
         kept=tuple((row[0], row[1]) for row in stage.query("SELECT tenant_id, id FROM incoming_messages")),
         events=tuple(Event(*row) for row in stage.query(_EVENTS)),
@@ -90,11 +93,10 @@ def seconds(at: str) -> float:
     return datetime.fromisoformat(at).timestamp()
 
 
-async def _receipts(stage: Stage, rows: Sequence[Row], arrivals: Sequence[Arrival]) -> tuple[list[Receipt], set[str]]:
-    """What became of the receipts of messages that arrived and are not called delivered."""
-    unsure = {row.text for row in rows if row.status in ("unknown", "sent")}
+async def _receipts(stage: Stage, ids: Iterable[str]) -> tuple[list[Receipt], set[str]]:
+    """What became of the receipts for these, and for which of them some wait."""
     found, waiting = [], set()
-    for id in {arrival.id for arrival in arrivals if arrival.text in unsure}:
+    for id in ids:
         told = await stage.ask_sandbox("GET", f"/receipts/{id}")
         found += [Receipt(id, done["type"], done["at"], done["login"]["ended"]) for done in told["acknowledged"]]
         if told["waiting"]:

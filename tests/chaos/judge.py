@@ -104,7 +104,7 @@ def lost(facts: Facts) -> Iterator[Finding]:
     arrivals, waiting = _by_text(facts), {row.id for row in placeholders(facts)}
     for row in facts.rows:
         if row.status in ARRIVED and row.text not in arrivals:
-            how = "; its phone cannot read it" if row.id in waiting else ""
+            how = f"; its phone cannot read it; {evidence(row.wa_id, facts)}" if row.wa_id and row.id in waiting else ""
             yield Finding("lost", row.text, told(row) + how)
         elif row.status not in ARRIVED | OPENLY_NOT | {"cancelled"}:
             yield Finding("no final word", row.text, told(row))
@@ -189,18 +189,16 @@ def _died(at: float, ended: float | None, facts: Facts) -> bool:
     return any(blow.takes and -_BEFORE < ended - blow.at < blow.takes for blow in facts.blows)
 
 
-def evidence(arrival: Arrival, facts: Facts) -> str:
-    """What happened to a message's receipts, for people."""
+def evidence(id: str, facts: Facts) -> str:
+    """What happened to the receipts for what has this id of WhatsApp, for people."""
     found = [
-        f"{receipt.type} acknowledged {receipt.at - arrival.at:.1f} s after it arrived, connection ended "
+        f"{receipt.type} acknowledged at {receipt.at:.1f}, connection ended "
         + (f"{receipt.ended - receipt.at:.1f} s later" if receipt.ended else "never")
         for receipt in facts.receipts
-        if receipt.id == arrival.id
+        if receipt.id == id
     ]
-    waits = ["receipts wait"] if arrival.id in facts.waiting else []
-    return f"{arrival.id} arrived at {arrival.at:.1f}: " + (
-        ", ".join([*found, *waits]) or "no receipt was acknowledged"
-    )
+    waits = ["receipts wait"] if id in facts.waiting else []
+    return f"{id}: " + (", ".join([*found, *waits]) or "no receipt was acknowledged")
 
 
 def needlessly_unknown(facts: Facts) -> Iterator[Finding]:
@@ -208,7 +206,11 @@ def needlessly_unknown(facts: Facts) -> Iterator[Finding]:
     rows = knowable(facts)
     if len(rows) * 1000 > len(facts.kills) * PER_THOUSAND_KILLS:
         for row, arrival in rows:
-            yield Finding("needlessly unknown", row.text, f"{told(row)}; {evidence(arrival, facts)}")
+            yield Finding(
+                "needlessly unknown",
+                row.text,
+                f"{told(row)}; arrived at {arrival.at:.1f}; {evidence(arrival.id, facts)}",
+            )
 
 
 def incoming(facts: Facts) -> Iterator[Finding]:
