@@ -129,7 +129,8 @@ class LineOf:
 class Facts:
     """All of it, when everything has come to rest. All times are seconds since 1970. `kills`: when a SIGKILL struck
     while something was in flight; `blows`: all strikes; `receipts`: of the messages that arrived and that the books
-    do not call delivered; `waiting`: WhatsApp's ids of those of them with receipts that nobody acknowledged."""
+    do not call delivered, or that no phone could read; `waiting`: WhatsApp's ids of those of them with receipts that
+    nobody acknowledged."""
 
     accepted: tuple[Accepted, ...] = ()
     refused: tuple[str, ...] = ()
