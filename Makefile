@@ -25,7 +25,7 @@ demo: $(READY)
 	@$(VENV) run.py demo
 
 test: $(READY)
-	@$(VENV) -m pytest -n 3 $(ARGS)
+	@$(VENV) -m pytest -n 3 --dist worksteal $(ARGS)
 
 lint: $(READY)
 	$(VENV) -m ruff check .
