@@ -143,7 +143,12 @@ def build_housekeeping(ground: Ground, statuses: Statuses, batcher: Batcher) -> 
         statuses,
         batcher,
         forgetting=Forgetting(
-            stores.messages, stores.events, stores.callbacks, settings.keep_daily_limits, settings.keep_events
+            stores.messages,
+            stores.events,
+            stores.callbacks,
+            keep_daily_limits=settings.keep_daily_limits,
+            keep_events=settings.keep_events,
+            keep_messages=settings.keep_messages,
         ),
         resends=lambda tenant: settings.tenant(tenant).on_unknown == "resend",
     )

@@ -121,7 +121,7 @@ class TenantSettings:
 class Settings:
     """The whole configuration. `files`: tenant id -> its file, and SERVICE_FILE, which no tenant is called;
     `keep_daily_limits`: days for which the counters of a past day are kept, `keep_events`: those of events and of
-    what became of callbacks."""
+    what became of callbacks, `keep_messages`: those of messages, both ways, since there was last news of them."""
 
     server: ServerSettings = ServerSettings()
     database: DatabaseSettings = DatabaseSettings()
@@ -130,6 +130,7 @@ class Settings:
     callbacks: CallbackSettings = field(default_factory=CallbackSettings)
     keep_daily_limits: int = 7
     keep_events: int = 30
+    keep_messages: int = 30
     plugins_dir: Path | None = None
     defaults: TenantSettings = field(default_factory=TenantSettings)
     tenants: Mapping[str, TenantSettings] = field(default_factory=dict)
@@ -160,6 +161,7 @@ class _ServiceFile:
     callbacks: CallbackSettings = field(default_factory=CallbackSettings)
     keep_daily_limits: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 7
     keep_events: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
+    keep_messages: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 30
     plugins_dir: str | None = None
     defaults: TenantSettings = field(default_factory=TenantSettings)
 
@@ -173,6 +175,7 @@ def load_settings(config_dir: Path, environ: Mapping[str, str] = os.environ) -> 
     if "defaults" in raw:
         raw["defaults"] = _tenant_keys(raw["defaults"], service_file, "$.defaults")
     service = convert(raw, _ServiceFile, file=service_file)
+    _check_keeps(service, service_file, "keep_events" if "keep_events" in raw else "keep_messages")
     tenant_files = _tenant_files(config_dir / "tenants")
     return Settings(
         server=service.server,
@@ -182,11 +185,20 @@ def load_settings(config_dir: Path, environ: Mapping[str, str] = os.environ) -> 
         callbacks=service.callbacks,
         keep_daily_limits=service.keep_daily_limits,
         keep_events=service.keep_events,
+        keep_messages=service.keep_messages,
         plugins_dir=(config_dir / service.plugins_dir).resolve() if service.plugins_dir else None,
         defaults=service.defaults,
         tenants={name: _read_tenant(file, service.defaults, environ) for name, file in tenant_files.items()},
         files={SERVICE_FILE: service_file, **tenant_files},
     )
+
+
+def _check_keeps(service: _ServiceFile, file: Path, key: str) -> None:
+    """An event tells of a message that is there."""
+    if service.keep_events > service.keep_messages:
+        told = f"events are kept for {service.keep_events} days and the messages that they tell of for"
+        advice = "let keep_messages be as long as keep_events, or longer"
+        raise ConfigError(file, f"$.{key}", f"{told} {service.keep_messages}; {advice}")
 
 
 def _database(settings: DatabaseSettings, environ: Mapping[str, str]) -> DatabaseSettings:

@@ -78,6 +78,17 @@ class Store(OutboxStore):
             if not row or row[0] < _AT_A_TIME:
                 return total
 
+    async def forget_messages(self, days: int, most: int) -> int:
+        """Delete up to `most` messages that have had their last word and no news for `days`; how many there were."""
+        row = await self._db.fetch_one(load("forget_messages"), (days, most))
+        return row[0] if row else 0
+
+    async def forget_incoming(self, days: int, most: int) -> int:
+        """Delete up to `most` incoming messages that came `days` ago and that the plugins have seen, and up to as many
+        that they never will, as the tenant is gone; how many there were."""
+        row = await self._db.fetch_one(load("forget_incoming"), (days, most))
+        return row[0] if row else 0
+
     # Tenants and keys
 
     async def keys(self) -> dict[str, str]:
@@ -103,11 +114,12 @@ class Store(OutboxStore):
 
     async def add_tenant(self, tenant: str, stored_key: str) -> bool:
         """False when the tenant exists. `stored_key`: as the column api_key shall hold it. What was told of an earlier
-        tenant of that id after it was removed, such as how its last message ended, is deleted."""
-        async with self._db.transaction() as tx:
+        tenant of that id after it was removed, such as how its last message ended, and what was still written to it is
+        deleted."""
+        async with self._db.transaction(statement_timeout=0) as tx:
             added = await tx.fetch(load("tenant_add"), (tenant, stored_key))
             if added:
-                await tx.execute(load("tenant_forget_events"), {"tenant": tenant})
+                await tx.fetch(load("tenant_forget"), {"tenant": tenant})
         return bool(added)
 
     async def rotate_key(self, tenant: str, stored_key: str) -> bool:
@@ -115,8 +127,8 @@ class Store(OutboxStore):
         return bool(await self._db.fetch(load("tenant_rotate"), (stored_key, tenant)))
 
     async def remove_tenant(self, tenant: str) -> bool:
-        """Delete key, whitelist, login, events and what plugins have kept, and cancel what is queued; messages and
-        opt-outs stay. False when there is no such tenant."""
+        """Delete key, whitelist, login, events, incoming messages and what plugins have kept, and cancel what is queued;
+        its own messages and opt-outs stay. False when there is no such tenant."""
         async with self._db.transaction(statement_timeout=0) as tx:
             found = await tx.fetch(load("tenant_remove"), {"tenant": tenant})
             if found:
@@ -124,7 +136,8 @@ class Store(OutboxStore):
         if found:
             # By itself: whatsmeow's tables and the mirror are locked in this order by whoever has the device open.
             await self._db.fetch(load("tenant_forget_session"), {"tenant": tenant}, idempotent=True)
-            await self._db.execute(load("tenant_forget_events"), {"tenant": tenant}, idempotent=True)
+            async with self._db.transaction(statement_timeout=0) as tx:
+                await tx.fetch(load("tenant_forget"), {"tenant": tenant})
         return bool(found)
 
     # The whitelist

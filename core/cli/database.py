@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -52,7 +53,8 @@ async def _migrate(url: str, embedded: EmbeddedPostgres | None) -> list[str]:
 
 @commands.command()
 def cleanup(context: typer.Context, as_json: AsJson = False) -> None:
-    """Delete counters of past days (`keep_daily_limits`), events and callbacks (`keep_events`) and idempotency keys.
+    """Delete counters of past days (`keep_daily_limits`), events and callbacks (`keep_events`), messages
+    (`keep_messages`) and idempotency keys.
 
     `serve` does so every hour.
     """
@@ -61,12 +63,13 @@ def cleanup(context: typer.Context, as_json: AsJson = False) -> None:
     invocation = invocation_of(context)
     settings = invocation.settings()
     gone = with_database(invocation, lambda database: _forget(database, settings))
-    keeps = {"keep_daily_limits": settings.keep_daily_limits, "keep_events": settings.keep_events}
     if as_json:
-        say_json({"daily_limits": gone.daily_limits, "events": gone.events, "callbacks": gone.callbacks, **keeps})
+        say_json(asdict(gone) | _keeps(settings))
     else:
         say(f"deleted {gone.daily_limits} counters of days more than {settings.keep_daily_limits} days ago")
         say(f"deleted {gone.events} events and {gone.callbacks} callbacks of more than {settings.keep_events} days ago")
+        days = settings.keep_messages
+        say(f"deleted {gone.messages} messages and {gone.incoming} incoming ones of more than {days} days ago")
 
 
 async def _forget(database: Database, settings: Settings) -> Forgotten:
@@ -75,8 +78,16 @@ async def _forget(database: Database, settings: Settings) -> Forgotten:
     from db.event_store import EventStore
     from db.store import Store
 
-    keeps = settings.keep_daily_limits, settings.keep_events
-    return await Forgetting(Store(database), EventStore(database), CallbackStore(database), *keeps).run()
+    stores = Store(database), EventStore(database), CallbackStore(database)
+    return await Forgetting(*stores, **_keeps(settings)).run()
+
+
+def _keeps(settings: Settings) -> dict[str, int]:
+    return {
+        "keep_daily_limits": settings.keep_daily_limits,
+        "keep_events": settings.keep_events,
+        "keep_messages": settings.keep_messages,
+    }
 
 
 @commands.command()

@@ -127,8 +127,8 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete a tenant's key, whitelist, login, events and what plugins have kept, and cancel what is queued. Its
-    messages and its list of opt-outs stay."""
+    """Delete a tenant's key, whitelist, login, events, what was written to it and what plugins have kept, and cancel
+    what is queued. Its own messages and its list of opt-outs stay."""
     from core.cli.opened import with_store
 
     if not yes:
@@ -138,7 +138,7 @@ def remove(
     if as_json:
         say_json({"tenant": tenant, "removed": True})
     else:
-        say(f"The tenant {tenant} is gone: its key, whitelist and login. Its messages are kept.")
+        say(f"The tenant {tenant} is gone: its key, whitelist and login. The messages that it sent are kept.")
 
 
 def _confirm(tenant: str) -> None:

@@ -16,7 +16,7 @@ UNION ALL
                  'wa_id', CASE WHEN e.type <> 'message.queued' THEN m.wa_id END)) || coalesce(e.data, '{}')
              WHEN e.type = 'message.received' THEN
                jsonb_build_object(
-                 'id', i.id, 'chat', i.chat, 'sender', i.sender, 'phone', i.phone, 'lid', i.lid, 'push_name', i.push_name, 'kind', i.kind,
+                 'id', e.incoming, 'chat', e.chat, 'sender', i.sender, 'phone', i.phone, 'lid', i.lid, 'push_name', i.push_name, 'kind', i.kind,
                  'content', i.content, 'at', i.at, 'reply_to', i.reply_to, 'mentions', i.mentions, 'backlog', i.backlog)
              WHEN e.incoming IS NOT NULL THEN jsonb_build_object('id', e.incoming, 'chat', e.chat) || coalesce(e.data, '{}')
              ELSE coalesce(e.data, '{}') END

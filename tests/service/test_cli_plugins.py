@@ -268,9 +268,13 @@ def test_cleanup_deletes_the_counters_of_long_past_days(tmp_path: Path, empty_da
         "daily_limits": 3,
         "events": 0,
         "callbacks": 0,
+        "messages": 0,
+        "incoming": 0,
         "keep_daily_limits": 2,
         "keep_events": 30,
+        "keep_messages": 30,
     }
     assert cli("db", "cleanup").out == (
         "deleted 0 counters of days more than 2 days ago\ndeleted 0 events and 0 callbacks of more than 30 days ago\n"
+        "deleted 0 messages and 0 incoming ones of more than 30 days ago\n"
     )

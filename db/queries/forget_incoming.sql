@@ -1,0 +1,2 @@
+-- As forget_messages.
+SELECT forget_incoming_v1(make_interval(days => %s, hours => 1), %s)

@@ -1,0 +1,1 @@
+SELECT forget_tenant_v1(%(tenant)s)
