@@ -127,8 +127,8 @@ class Store(OutboxStore):
         return bool(await self._db.fetch(load("tenant_rotate"), (stored_key, tenant)))
 
     async def remove_tenant(self, tenant: str) -> bool:
-        """Delete key, whitelist, login, events, incoming messages and what plugins have kept, and cancel what is queued;
-        its own messages and opt-outs stay. False when there is no such tenant."""
+        """Delete key, whitelist, login, events, incoming messages and what plugins have kept, and cancel what is
+        queued; what was sent, and opt-outs, stay. False when there is no such tenant."""
         async with self._db.transaction(statement_timeout=0) as tx:
             found = await tx.fetch(load("tenant_remove"), {"tenant": tenant})
             if found:

@@ -78,8 +78,8 @@ async def _forget(database: Database, settings: Settings) -> Forgotten:
     from db.event_store import EventStore
     from db.store import Store
 
-    stores = Store(database), EventStore(database), CallbackStore(database)
-    return await Forgetting(*stores, **_keeps(settings)).run()
+    forgetting = Forgetting(Store(database), EventStore(database), CallbackStore(database), **_keeps(settings))
+    return await forgetting.run()
 
 
 def _keeps(settings: Settings) -> dict[str, int]:

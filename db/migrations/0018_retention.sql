@@ -98,10 +98,11 @@ END $$;
 CREATE OR REPLACE FUNCTION forget_callbacks_v1(older_than interval, most integer) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
   e record;
-  alive integer[] := ARRAY(SELECT live_processes());
+  alive integer[];
   gone integer;
 BEGIN
   PERFORM forget_alone();
+  alive := ARRAY(SELECT live_processes());
   FOR e IN SELECT DISTINCT d.tenant_id, d.endpoint FROM callback_deliveries d
             WHERE d.status = 'pending' AND d.until < now() - interval '24 hours'
               AND (d.process IS NULL OR d.process <> ALL (alive)) ORDER BY 1, 2 LOOP

@@ -133,7 +133,8 @@ def test_broken_configuration_is_status_2(cli: CommandLine) -> None:
     done = cli("tenant", "list")
     assert (done.status, done.out) == (2, "")
     assert done.err == f"gapura: {file}: $.sever: unknown key 'sever'; did you mean 'server'? Valid: " + (
-        "callbacks, database, defaults, keep_daily_limits, keep_events, keep_messages, keys, plugins_dir, server, sessions\n"
+        "callbacks, database, defaults, keep_daily_limits, keep_events, keep_messages, keys, plugins_dir, server, "
+        "sessions\n"
     )
     told = cli("tenant", "list", "--json").answer["error"]
     assert (told["code"], told["file"], told["path"]) == ("config_error", str(file), "$.sever")

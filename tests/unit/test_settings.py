@@ -101,6 +101,21 @@ def test_plugins_dir_is_relative_to_service_yaml(config: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "key", "events", "messages"),
+    [("keep_messages: 7", "keep_messages", 30, 7), ("keep_events: 31", "keep_events", 31, 30)],
+)
+def test_events_are_not_kept_longer_than_their_messages(
+    config: Path, text: str, key: str, events: int, messages: int
+) -> None:
+    """It refuses to start, and says what to do."""
+    assert refusal(config, text) == (
+        f"service.yaml: $.{key}: events are kept for {events} days and the messages that they tell of for {messages};"
+        " let keep_messages be as long as keep_events, or longer"
+    )
+    assert load(config, "{keep_messages: 7, keep_events: 7}").keep_messages == 7
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("a: ]", "service.yaml:1:4: broken YAML: "),
