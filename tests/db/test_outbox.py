@@ -438,6 +438,7 @@ async def test_incoming_messages_whose_claim_was_answered_into_the_void_are_clai
 
 async def test_a_tenants_incoming_messages_are_shown_by_one_living_process_at_a_time(door: Door, db: Database) -> None:
     """Its messages are shown in order; another tenant's go elsewhere meanwhile, and a dead process holds nothing."""
+    await door.store.add_tenant("bank", "sha256:" + "1" * 64)
     await incoming(door, "shop", "A")
     await door.store.claim_incoming(7, (), 10)
     await incoming(door, "shop", "B")
