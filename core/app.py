@@ -51,8 +51,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_SHUTDOWN, _SESSIONS_SHUTDOWN = 9.0, 7.0
-"""Seconds for all that is under way to come to its end, and of these for session processes."""
+_SHUTDOWN, _SESSIONS_SHUTDOWN, _LAST_SHARE = 9.0, 7.0, 3.5
+"""Seconds for all that is under way to end; of these for session processes, and kept for plugins and callbacks."""
 
 
 class Gateway:
@@ -226,19 +226,26 @@ class Gateway:
         self._stopping = True
         await self.hearing.close()
         try:
-            async with asyncio.timeout(_SHUTDOWN):
-                if runner is not None:
-                    await runner.cleanup()
-                for path in (self.way_out.batcher, self.way_out.bell, self.way_out.sender):
-                    await path.close()
-                await self.supervisor.close(_SESSIONS_SHUTDOWN)
-                for last in (self.receiver, self.news.telling, self.news.callbacks):
-                    await last.close()
-                if self._serving:
-                    await self.tenants.service_hooks.notify("shutdown")
+            async with asyncio.timeout(_SHUTDOWN), asyncio.TaskGroup() as group:
+                await asyncio.wait([group.create_task(self._end_sending(runner))], timeout=_SHUTDOWN - _LAST_SHARE)
+                group.create_task(self.news.callbacks.close())
+                await self._end_telling()
         except TimeoutError:
             # A row that stays `sending` is named by the next start.
             log.error("not everything came to its end in %g s", _SHUTDOWN, extra={"action": "service.stopped_late"})
+
+    async def _end_sending(self, runner: web.AppRunner | None) -> None:
+        if runner is not None:
+            await runner.cleanup()
+        for path in (self.way_out.batcher, self.way_out.bell, self.way_out.sender):
+            await path.close()
+        await self.supervisor.close(_SESSIONS_SHUTDOWN)
+
+    async def _end_telling(self) -> None:
+        await self.receiver.close()
+        await self.news.telling.close()
+        if self._serving:
+            await self.tenants.service_hooks.notify("shutdown")
 
     async def _unready(self) -> list[str]:
         reasons = []

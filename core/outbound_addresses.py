@@ -44,7 +44,14 @@ could lead to one of them. What Python's own `is_global` does not call global is
 
 
 class AddressRefused(OSError):
-    """This gateway does not connect to that address."""
+    """This gateway does not connect to that host. Its words are for whoever chose the host; `address` is for the
+    operator: what a name means in this network is nobody else's business."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(
+            "the host is not allowed: it has no public address, and `callbacks.allow` names no such network"
+        )
+        self.address = address
 
 
 class AddressGuard:
@@ -60,7 +67,7 @@ class AddressGuard:
         if any(one in network for network in self._allowed for one in (given, meant)):
             return
         if not meant.is_global or any(meant in network for network in _NOT_PUBLIC):
-            raise AddressRefused(f"{address} is no public address, and `callbacks.allow` does not name its network")
+            raise AddressRefused(address)
 
     def connector(self) -> aiohttp.TCPConnector:
         """Connections to checked addresses, as many as are wanted. To be called while the event loop runs."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from core.sessions.inheritance import inherited
 from core.sessions.protocol import (
     Answered,
     Begin,
@@ -64,7 +65,7 @@ def starter(  # noqa: PLR0913 - what a session process has to know
     """What starts a session process, given its number and whom to tell when it has reported something. `program`:
     run.py; `stuck_after`: seconds of silence after which it is taken for stuck and killed; the others: see Begin."""
     # Unasked, neonize marks every message to a person as a business bot's.
-    environ = {**os.environ, "NEONIZE_BOT_TAG": "off"}
+    environ = {**inherited(os.environ), "NEONIZE_BOT_TAG": "off"}
     if loopback is not None:
         # The library reads the environment that its process was started with, and not what Python adds later.
         environ["SSL_CERT_FILE"] = str(loopback.ca_file)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core import app
 from tests.service.conftest import ALPHA, UNPACED, House, running, settings_of
 
 if TYPE_CHECKING:
@@ -28,6 +29,14 @@ async def on_status(change, gateway):
 @hookimpl
 async def on_session(change, gateway):
     await note(gateway, [change.state, change.reason])
+"""
+LAST = """
+import logging
+from core import hookimpl
+
+@hookimpl
+def shutdown():
+    logging.getLogger("plugin.last").warning("the last word")
 """
 UNLIMITED = {**UNPACED, "daily_limit": {"limit": 10_000}}
 
@@ -119,3 +128,31 @@ async def test_a_tenant_whose_plugins_want_to_hear_nothing_costs_nothing(
         async with asyncio.timeout(60):
             while house.rows("SELECT * FROM event_readers"):
                 await asyncio.sleep(0.02)
+
+
+async def test_plugins_and_callbacks_end_in_order_however_long_sessions_take(
+    loop: asyncio.AbstractEventLoop,
+    database_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They have their share of the time in which a gateway ends, also when something else takes all of it."""
+    (tmp_path / "last.py").write_text(LAST)
+    monkeypatch.setattr(app, "_SHUTDOWN", 2.0)
+    monkeypatch.setattr(app, "_LAST_SHARE", 1.9)
+    async with running(database_url, settings_of(tmp_path, alpha={"plugins": {"last": {}}})) as house:
+        house.gateway.supervisor.close = lambda _: asyncio.sleep(3600)  # type: ignore[method-assign,assignment]
+        telling, callbacks = house.gateway.news.telling, house.gateway.news.callbacks
+        in_time: list[bool] = []
+        close = callbacks.close
+
+        async def closes() -> None:
+            in_time.append("service.stopped_late" not in [getattr(record, "action", "") for record in caplog.records])
+            await close()
+
+        callbacks.close = closes  # type: ignore[method-assign]
+    assert [record.action for record in caplog.records if record.levelname == "ERROR"] == ["service.stopped_late"]
+    assert "the last word" in caplog.text
+    assert telling._closing
+    assert in_time[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -98,10 +99,39 @@ async def test_only_the_beginning_of_an_answer_is_kept(
     assert error.isprintable()
 
 
-async def test_addresses_of_this_network_are_refused(session: aiohttp.ClientSession) -> None:
-    """And the reason is told to whoever configured them."""
-    answer = await posted(session, "http://127.0.0.1:9/hook")
-    assert answer.error == "127.0.0.1 is no public address, and `callbacks.allow` does not name its network"
+REFUSED = "the host is not allowed: it has no public address, and `callbacks.allow` names no such network"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_addresses_of_this_network_are_refused(session: aiohttp.ClientSession, host: str) -> None:
+    """And the reason is told to whoever configured them, but not what a name means in this network: that is for the
+    operator's log."""
+    answer = await posted(session, f"http://{host}:9/hook")
+    assert answer.error == REFUSED
+    assert answer.detail in {"its address is 127.0.0.1", "its address is ::1"}
+
+
+async def test_nor_is_told_which_address_did_not_answer(loop: asyncio.AbstractEventLoop) -> None:
+    """Of a network that the operator allows: a name is not to be looked up by way of its errors."""
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        port = gone.getsockname()[1]
+    async with open_session(AddressGuard(["127.0.0.0/8", "::1/128"])) as session:
+        answer = await posted(session, f"http://localhost:{port}/hook")
+    assert answer.error == "cannot connect: Connection refused"
+    assert "127.0.0.1" in (answer.detail or "")
+
+
+async def test_a_name_that_does_not_exist_says_so(
+    session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words of whoever looked it up."""
+
+    def look_up(*_: Any, **__: Any) -> list[Any]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    answer = await posted(session)
+    assert answer.error == "the host's name cannot be looked up: Name or service not known"
 
 
 async def test_no_proxy_is_taken_from_the_environment(
@@ -110,7 +140,7 @@ async def test_no_proxy_is_taken_from_the_environment(
     """It would resolve names for itself, and so lead past the guard."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
-    assert "no public address" in ((await posted(session, "http://10.0.0.1/")).error or "")
+    assert (await posted(session, "http://10.0.0.1/")).error == REFUSED
 
 
 async def test_the_body_is_the_same_at_every_try(session: aiohttp.ClientSession, mocked_http: aioresponses) -> None:

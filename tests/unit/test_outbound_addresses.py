@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 )  # fmt: skip
 def test_what_is_no_public_address_is_refused(address: str) -> None:
     """Loopback, private, link-local (where clouds keep their secrets), shared, multicast, reserved; also in IPv6."""
-    with pytest.raises(AddressRefused, match="is no public address"):
+    with pytest.raises(AddressRefused, match="has no public address") as refused:
         AddressGuard().check(address)
+    assert (refused.value.address, address in str(refused.value)) == (address, False)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,10 @@ print('{"type": "Opening", "tenant": "b"}', flush=True)
 print('{"type": "Closed", "tenant": "c", "rests": true}', flush=True)
 print('{"type": "Answered", "call": 7}', flush=True)
 """
+TELLS_ITS_ENVIRONMENT = """
+import json, os
+print(json.dumps({"type": "Opened", "tenant": " ".join(sorted(os.environ))}), flush=True)
+"""
 SILENT = "import time\ntime.sleep(60)\n"
 ALIVE_ONCE = """
 import time
@@ -145,3 +149,19 @@ async def test_of_a_death_of_the_library_only_the_first_line_is_told(
     await nursery.heard(lambda: child.gone)
     assert "concurrent map writes" in caplog.text
     assert "secret" not in caplog.text
+
+
+async def test_secrets_of_the_configuration_are_not_handed_over(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`{ $env: NAME }` may name any variable: a process gets those that it is known to need, and no others."""
+    needed = ("PATH", "HOME", "TZ", "LC_ALL", "SSL_CERT_DIR", "https_proxy", "PGSSLROOTCERT", "GAPURA_LOG_LEVEL")
+    for name in needed:
+        monkeypatch.setenv(name, "C" if name == "LC_ALL" else "value")
+    for name in ("ERP_SECRET", "DATABASE_URL", "GAPURA_IMPORT_FROM", "GAPURA_ERP_SECRET", "MY_PATH"):
+        monkeypatch.setenv(name, "a secret")
+    child = await nursery.start(TELLS_ITS_ENVIRONMENT)
+    await nursery.heard(lambda: child.gone)
+    has = set(child.opened[0].split())
+    assert set(needed) | {"NEONIZE_BOT_TAG"} <= has
+    assert not {"ERP_SECRET", "DATABASE_URL", "GAPURA_IMPORT_FROM", "GAPURA_ERP_SECRET", "MY_PATH"} & has

@@ -108,19 +108,38 @@ class Line:
     async def _deliver(self, posting: Posting) -> None:
         recorded = False
         try:
-            result = result_of(await self._posted(posting), posting, self._tools.clock)
-            async with self._tools.turns:
-                recorded = await self._tools.store.record(posting.id, self._tools.process, result)
-            self._tell(posting, result)
+            recorded = await self._try(posting)
         except (Unavailable, StatementRejected) as error:
             self._log(logging.WARNING, "callback.database_away", f"not written down: {error}", delivery=posting.id)
         except Exception as error:  # noqa: BLE001 - it stays this process's, and is posted again
-            self._log(logging.ERROR, "callback.internal_error", repr(error), delivery=posting.id, error=error)
+            self._log_bug(posting, error)
         finally:
             del self._posts[posting.id]
             self._full = False
             if recorded:  # if not, the next look round finds it: not at once, lest it be posted without end
                 self.wake()
+
+    async def _try(self, posting: Posting) -> bool:
+        """Whether it is written down. An error of ours is a try that failed: it must not be posted again and again
+        without a pause, and its day must come to an end."""
+        try:
+            answer = await self._posted(posting)
+            return await self._record(posting, answer)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - see above
+            self._log_bug(posting, error)
+            return await self._record(posting, Answer(accepted=False, error=f"internal error: {type(error).__name__}"))
+
+    async def _record(self, posting: Posting, answer: Answer) -> bool:
+        result = result_of(answer, posting, self._tools.clock)
+        async with self._tools.turns:
+            recorded = await self._tools.store.record(posting.id, self._tools.process, result)
+        self._tell(posting, result, answer.detail)
+        return recorded
+
+    def _log_bug(self, posting: Posting, error: Exception) -> None:
+        self._log(logging.ERROR, "callback.internal_error", repr(error), delivery=posting.id, error=error)
 
     async def _posted(self, posting: Posting) -> Answer:
         tools = self._tools
@@ -134,8 +153,9 @@ class Line:
         reach("callback_answered")
         return answer
 
-    def _tell(self, posting: Posting, result: Result) -> None:
+    def _tell(self, posting: Posting, result: Result, detail: str | None) -> None:
         said = " ".join(str(part) for part in (result.http_status, result.error) if part is not None)
+        said += f" ({detail})" if detail else ""
         if result.status == "delivered":
             self._log(logging.DEBUG, "callback.delivered", f"answered {said}", delivery=posting.id)
         elif result.status == "dead":

@@ -6,6 +6,7 @@ The body is JSON: {"id", "type", "at", "tenant", "seq", "data"}; `id` is the web
 from __future__ import annotations
 
 import logging
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -39,13 +40,14 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came of a post. `accepted`: 2xx; `final`: it shall not be tried again; `retry_after`: seconds that the
-    receiver asked for."""
+    receiver asked for. `error` is for the tenant; `detail`, if there is any, for the operator's log only."""
 
     accepted: bool
     status: int | None = None
     error: str | None = None
     retry_after: float | None = None
     final: bool = False
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,7 @@ async def post(session: aiohttp.ClientSession, endpoint: Endpoint, letter: Lette
     except TimeoutError:
         return Answer(accepted=False, error=f"no answer within {PATIENCE:g} seconds")
     except (aiohttp.ClientError, OSError, ValueError) as error:
-        return Answer(accepted=False, error=_told(error))
+        return Answer(accepted=False, error=_told(error), detail=_detail(error))
     except Exception as error:
         words, extra = (
             "a callback of %s cannot be posted",
@@ -139,15 +141,32 @@ def _understood(response: aiohttp.ClientResponse, text: str, clock: Clock) -> An
 
 
 def _told(error: Exception) -> str:
-    """In a few words, and without the URL, whose path may be a secret."""
-    inner = getattr(error, "os_error", None) or error
-    if isinstance(inner, AddressRefused):
-        return str(inner)
+    """In a few words, and without the URL, whose path may be a secret, and the address, which may be of the operator's
+    own network."""
+    if isinstance(_cause(error), AddressRefused):
+        return str(_cause(error))
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return _plain(f"the host's name cannot be looked up: {error.os_error.strerror or 'no such name'}")
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(error, aiohttp.ClientSSLError):
+        number = error.os_error.errno
+        return f"cannot connect: {os.strerror(number) if number else 'no address answers'}"
     if isinstance(error, aiohttp.ClientResponseError):
         return _plain(f"no HTTP that can be read: {error.message}")
     if isinstance(error, aiohttp.InvalidURL):
         return "the URL cannot be used"
     return _plain(f"{type(error).__name__}: {error}")
+
+
+def _detail(error: Exception) -> str | None:
+    """The address, if `_told` keeps silent about one."""
+    inner = _cause(error)
+    if isinstance(inner, AddressRefused):
+        return f"its address is {inner.address}"
+    return _plain(str(inner)) if isinstance(error, aiohttp.ClientConnectorError) else None
+
+
+def _cause(error: Exception) -> Exception:
+    return error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
 
 
 def _plain(text: str) -> str:
