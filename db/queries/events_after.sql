@@ -1,5 +1,6 @@
 -- A tenant's events after a number, as they are told; what is not of these types (LIKE patterns) is passed over. The first row has the
--- tenant's first and last number instead.
+-- tenant's first and last number instead. Of a message's row is told what never changes; its id at WhatsApp is in `data` as it was when
+-- the event happened (in events from before 0019 it is not).
 WITH span AS MATERIALIZED (
   SELECT coalesce((SELECT last FROM event_heads WHERE tenant_id = %(tenant)s), 0) AS last,
          (SELECT min(seq) FROM events WHERE tenant_id = %(tenant)s) AS first),
@@ -13,7 +14,7 @@ UNION ALL
                jsonb_strip_nulls(jsonb_build_object(
                  'id', e.outgoing, 'to', e.chat, 'kind', m.kind, 'client_ref', m.client_ref,
                  'status', CASE WHEN e.type = 'message.overdue' THEN 'sending' ELSE split_part(e.type, '.', 2) END,
-                 'wa_id', CASE WHEN e.type <> 'message.queued' THEN m.wa_id END)) || coalesce(e.data, '{}')
+                 'wa_id', CASE WHEN e.type <> 'message.queued' THEN m.wa_id END) || coalesce(e.data, '{}'))
              WHEN e.type = 'message.received' THEN
                jsonb_build_object(
                  'id', e.incoming, 'chat', e.chat, 'sender', i.sender, 'phone', i.phone, 'lid', i.lid, 'push_name', i.push_name, 'kind', i.kind,

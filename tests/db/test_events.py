@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -78,6 +79,38 @@ async def test_messages_that_do_not_go_say_why(door: Door, events: EventStore) -
     assert [(event.type, event.data.get("cause")) for event in page.events] == [
         ("message.cancelled", None), ("message.expired", "not_sent_in_time"), ("message.failed", "bad_address"),
     ]  # fmt: skip
+
+
+async def test_an_event_tells_what_was_so_when_it_happened(door: Door, events: EventStore, db: Database) -> None:
+    """A message that goes out once more has another id at WhatsApp then, and one that had none may get one: what is
+    told of earlier events stays, to the letter."""
+    _, second = await door.admit(candidate("628111"), candidate("628222"))
+    message = await door.claim()
+    assert message is not None
+    await door.sent(message)
+    await door.store.cancel("shop", second.message_id)
+    await db.execute("UPDATE messages SET status = 'sending', overdue = false, claimed_at = now() - interval '1 hour'")
+    assert len(await door.store.overdue()) == 2
+    before = [event.data for event in (await events.after("shop", 2, 10)).events]
+    assert [(data["status"], data.get("wa_id")) for data in before] == [
+        ("sent", "WA"), ("cancelled", None), ("sending", "WA"), ("sending", None),
+    ]  # fmt: skip
+    await db.execute("UPDATE messages SET status = 'delivered', wa_id = 'ANOTHER'")
+    after = [event.data for event in (await events.after("shop", 2, 10)).events]
+    assert json.dumps(after[:4]) == json.dumps(before)
+    assert [data["wa_id"] for data in after[4:]] == ["ANOTHER", "ANOTHER"]
+
+
+async def test_an_event_from_before_they_kept_it_tells_the_row_s_id(
+    door: Door, events: EventStore, db: Database
+) -> None:
+    """An upgrade takes nothing from what was told; but of a message that was only queued there was no id."""
+    await door.admit(candidate("628111"))
+    message = await door.claim()
+    assert message is not None
+    await door.sent(message)
+    await db.execute("UPDATE events SET data = NULL")
+    assert [event.data.get("wa_id") for event in (await events.after("shop", 0, 10)).events] == [None, "WA"]
 
 
 async def test_a_message_that_is_put_back_is_no_news(door: Door, events: EventStore) -> None:

@@ -59,7 +59,7 @@ class Letter:
     event: Event
 
     def body(self) -> bytes:
-        """The same at every try."""
+        """The same at every try, as an event tells what was so when it happened, and no change comes to that later."""
         event = self.event
         told = {"id": self.id, "type": event.type, "at": event.at, "tenant": self.tenant, "seq": event.seq}
         return msgspec.json.encode({**told, "data": event.data})
