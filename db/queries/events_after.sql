@@ -18,7 +18,8 @@ UNION ALL
              WHEN e.type = 'message.received' THEN
                jsonb_build_object(
                  'id', e.incoming, 'chat', e.chat, 'sender', i.sender, 'phone', i.phone, 'lid', i.lid, 'push_name', i.push_name, 'kind', i.kind,
-                 'content', i.content, 'at', i.at, 'reply_to', i.reply_to, 'mentions', i.mentions, 'backlog', i.backlog)
+                 'content', i.content, 'at', to_char(i.at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                 'reply_to', i.reply_to, 'mentions', i.mentions, 'backlog', i.backlog)
              WHEN e.incoming IS NOT NULL THEN jsonb_build_object('id', e.incoming, 'chat', e.chat) || coalesce(e.data, '{}')
              ELSE coalesce(e.data, '{}') END
    FROM page e

@@ -75,6 +75,8 @@ class Flight:
                 cursor.execute("SELECT pg_advisory_lock(process_class(), %s)", (process,))
             yield
         finally:
+            with connection.cursor() as cursor:  # the server would do it a little after the connection is closed
+                cursor.execute("SELECT pg_advisory_unlock_all()")
             connection.close()
 
     async def claim(self, process: int = 7, *, known_only: bool = False) -> Attempt | Wait | None:
@@ -116,6 +118,8 @@ class Flight:
                 cursor.execute(INSERTS["sessions"], (JID, "5_1:0", b"{}"))
                 yield
         finally:
+            with connection.cursor() as cursor:  # the server would do it a little after the connection is closed
+                cursor.execute("SELECT pg_advisory_unlock_all()")
             connection.close()
 
     def encrypt(self, attempt: Attempt) -> None:

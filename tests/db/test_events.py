@@ -123,9 +123,11 @@ async def test_a_message_that_is_put_back_is_no_news(door: Door, events: EventSt
 
 
 async def test_an_incoming_message_is_told_whole_and_once(door: Door, events: EventStore) -> None:
-    """However often WhatsApp brings it."""
-    assert [await door.store.add_incoming(incoming(1)) for _ in range(2)] == [True, False]
+    """However often WhatsApp brings it; its time is told as all times are."""
+    message = incoming(1)
+    assert [await door.store.add_incoming(message) for _ in range(2)] == [True, False]
     [event] = (await events.after("shop", 0, 10)).events
+    assert event.data["at"] == f"{message.at:%Y-%m-%dT%H:%M:%S.%f}Z"
     assert (event.type, event.chat, event.about) == ("message.received", "628111", "IN1")
     assert {key: event.data[key] for key in ("id", "chat", "sender", "content", "kind", "backlog")} == {
         "id": "IN1", "chat": "628111", "sender": "628111", "content": "hi", "kind": "text", "backlog": False,

@@ -49,6 +49,8 @@ def living(url: str, *processes: int) -> Iterator[None]:
         connection.commit()
         yield
     finally:
+        with connection.cursor() as cursor:  # the server would do it a little after the connection is closed
+            cursor.execute("SELECT pg_advisory_unlock_all()")
         connection.close()
 
 
