@@ -6,12 +6,13 @@ What is made for every request is a tuple with names: a frozen dataclass takes s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime  # noqa: TC003 - Outcome and Usage are decoded from JSON, by their types
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-if TYPE_CHECKING:
-    from datetime import datetime
+from core.model import Status  # noqa: TC001 - as above
 
-    from core.model import Outgoing, Priority, Status
+if TYPE_CHECKING:
+    from core.model import Outgoing, Priority
 
 
 class Usage(NamedTuple):

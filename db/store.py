@@ -46,13 +46,13 @@ class Store(OutboxStore):
     async def admit(self, batch: str) -> list[Outcome]:
         """Decide and store a batch (`core.paths.batch.encode`), one Outcome per row, in order. Not repeated
         here: the caller decides what an uncertain end means."""
-        return [_outcome(row) for row in await self._db.fetch(load("admit"), (batch,))]
+        return _decided(await self._db.fetch(load("admit"), (batch,)))
 
     async def preview(self, batch: str) -> list[Outcome]:
         """What `admit` would say; nothing stays."""
         async with self._db.transaction() as tx:
             tx.rollback_on_exit()
-            return [_outcome(row) for row in await tx.fetch(load("admit"), (batch,))]
+            return _decided(await tx.fetch(load("admit"), (batch,)))
 
     async def replay(self, tenant: str, client_ref: str) -> tuple[str, Outcome] | None:
         """(fingerprint, outcome) of an idempotency key that was used."""
@@ -212,6 +212,14 @@ class Store(OutboxStore):
         row = await self._db.fetch_one(load(query), parameters, idempotent=True)
         assert row is not None, f"{query}.sql answers one row"  # noqa: S101 - an aggregate without GROUP BY
         return row
+
+
+_outcomes = msgspec.json.Decoder(list[Outcome]).decode
+
+
+def _decided(rows: list[Row]) -> list[Outcome]:
+    """The one value that `admit_v2` gives."""
+    return _outcomes(rows[0][0])
 
 
 def _outcome(row: Row) -> Outcome:

@@ -40,9 +40,9 @@ BEGIN
       FROM generate_series(1, cardinality(lists)) n ORDER BY n);
 END $$;
 
-CREATE FUNCTION admit_v2(batch jsonb)
-RETURNS TABLE ("row" bigint, outcome text, message_id uuid, status text, expected_at timestamptz, ahead integer, quota_name text,
-               quota_limit integer, quota_used integer, quota_resets_at timestamptz, waived text[], denied integer)
+-- What became of each message, in order, as JSON text:
+-- [[outcome, message_id, status|null, expected_at|null, ahead|null, [quota, limit, used, resets_at]|null, waived, denied|null], …]
+CREATE FUNCTION admit_v2(batch jsonb) RETURNS text
 LANGUAGE plpgsql
 -- Planned once, and not at every call; and a plan made while the tables were small must not scan them when they have grown.
 SET plan_cache_mode = force_generic_plan
@@ -101,6 +101,8 @@ DECLARE
 
   size integer;
   alive boolean[];
+  stored uuid[];           -- messages of the batch that are there already
+  lined text[];            -- tenants of the batch that have a line
   listed integer[];
   holders uuid[];          -- the message that has the row's idempotency key, or the row's own id when it is stored already
   same boolean[];          -- the key was used for the same request
@@ -114,6 +116,7 @@ DECLARE
   counted jsonb[];
   before integer[];
   expected timestamptz[];
+  answers text[];          -- to replays
   later boolean[];         -- not due yet: stands in no line
 
   daily_want bigint[];     -- what all messages together would count
@@ -121,11 +124,11 @@ DECLARE
   counter_want bigint[];
   counter_used integer[];
   waiting_tenants text[];
-  line_of integer[];       -- per tenant, from 0; null: nothing is queued for it
+  line_of integer[];       -- per tenant; null: nothing is queued for it
   line_tenant text[];
   line_paced timestamptz[];
-  line_waiting integer[];  -- six per line
-  line_gap bigint[];       -- three per line
+  line_waiting integer[];  -- line, lane
+  line_gap bigint[];       -- line, priority
 
   kept integer;
   present timestamptz;
@@ -169,18 +172,21 @@ BEGIN
          quota_row integer[], quota_name integer[], quota_slot integer[], quota_limit integer[], quota_cost integer[],
          quota_mask integer[], quota_resets_at timestamptz[], quota_counted jsonb);
   size := cardinality(ids);
-  -- By the index on the digest, so that none is made.
-  alive := ARRAY(SELECT CASE WHEN key_digest[k] IS NULL
-                             THEN EXISTS (SELECT FROM api_keys a WHERE a.tenant_id = tenants[key_tenant[k]])
-                             ELSE tenants[key_tenant[k]] IN (SELECT a.tenant_id FROM api_keys a
-                                                              WHERE key_digest(a.api_key) = key_digest[k]) END
-                   FROM generate_series(1, cardinality(key_tenant)) k ORDER BY k);
+  -- A key is looked up by the index on the digest, so that none is made. A line is never deleted: what is seen here stays.
+  SELECT ARRAY(SELECT CASE WHEN key_digest[k] IS NULL
+                           THEN EXISTS (SELECT FROM api_keys a WHERE a.tenant_id = tenants[key_tenant[k]])
+                           ELSE tenants[key_tenant[k]] IN (SELECT a.tenant_id FROM api_keys a
+                                                            WHERE key_digest(a.api_key) = key_digest[k]) END
+                 FROM generate_series(1, cardinality(key_tenant)) k),
+         ARRAY(SELECT m.id FROM messages m WHERE m.id = ANY (ids)),
+         ARRAY(SELECT l.tenant_id FROM lines l WHERE l.tenant_id = ANY (tenants))
+    INTO alive, stored, lined;
   IF lists IS NOT NULL THEN
     listed := lists_of(tenants, owners, recipients, lists);
   END IF;
-  FOR known IN SELECT m.id FROM messages m WHERE m.id = ANY (ids) LOOP
-    number := array_position(ids, known.id);
-    holders[number] := known.id;
+  FOR i IN 1..cardinality(stored) LOOP
+    number := array_position(ids, stored[i]);
+    holders[number] := stored[i];
     same[number] := true;
   END LOOP;
 
@@ -351,18 +357,15 @@ BEGIN
 
   IF waiting_tenants IS NOT NULL THEN
     -- A place in the tenant's line. Only now is the time taken: whoever comes later in a line has the later time.
-    IF (SELECT count(*) FROM lines l WHERE l.tenant_id = ANY (waiting_tenants)) < cardinality(waiting_tenants) THEN
+    IF NOT waiting_tenants <@ lined THEN
       INSERT INTO lines (tenant_id) SELECT t FROM unnest(waiting_tenants) t ORDER BY t ON CONFLICT DO NOTHING;
     END IF;
-    FOR known IN SELECT l.* FROM lines l WHERE l.tenant_id = ANY (waiting_tenants) ORDER BY l.tenant_id FOR UPDATE LOOP
-      line_of[array_position(tenants, known.tenant_id::text)] := coalesce(cardinality(line_tenant), 0);
-      line_tenant := line_tenant || known.tenant_id::text;
-      line_paced := line_paced || known.paced_at;
-      line_waiting := line_waiting || known.waiting;
-      line_gap := line_gap || known.gap_ms;
-    END LOOP;
+    SELECT array_agg(l.tenant_id), array_agg(l.paced_at), array_agg(l.waiting), array_agg(l.gap_ms)
+      INTO line_tenant, line_paced, line_waiting, line_gap
+      FROM (SELECT * FROM lines WHERE tenant_id = ANY (waiting_tenants) ORDER BY tenant_id FOR UPDATE) l;
     present := clock_timestamp();
     FOR i IN 1..cardinality(line_tenant) LOOP
+      line_of[array_position(tenants, line_tenant[i])] := i;
       -- Nobody may have sent for a while: then the first in the line goes now, and not at a slot that has passed.
       SELECT m.gap_ms INTO head FROM messages m
        WHERE m.tenant_id = line_tenant[i] AND m.status = 'queued' AND m.gap_ms > 0 AND m.in_line
@@ -382,16 +385,16 @@ BEGIN
     stands := 0;
     stretch := own_gap;
     FOR i IN 1..p LOOP
-      stands := stands + line_waiting[line * 6 + 3 + i];
+      stands := stands + line_waiting[line][3 + i];
       IF own_gap > 0 THEN
-        stands := stands + line_waiting[line * 6 + i];
-        stretch := stretch + line_gap[line * 3 + i];
+        stands := stands + line_waiting[line][i];
+        stretch := stretch + line_gap[line][i];
       END IF;
     END LOOP;
     before[n] := stands;
     IF own_gap = 0 THEN
       -- It overtakes the line, but not what was queued for the same recipient.
-      who := line_tenant[line + 1];
+      who := line_tenant[line];
       whom := recipients[n];
       expected[n] := (
         SELECT greatest(present, due, max(last.expected_at))
@@ -400,14 +403,14 @@ BEGIN
                  AND m.priority <= p AND m.in_line
                ORDER BY m.priority DESC, m.send_at DESC, m.seq DESC LIMIT 1) last);
     ELSE
-      IF line_waiting[line * 6 + 1] + line_waiting[line * 6 + 2] + line_waiting[line * 6 + 3] = 0 AND later[n] IS NOT TRUE THEN
+      IF line_waiting[line][1] + line_waiting[line][2] + line_waiting[line][3] = 0 AND later[n] IS NOT TRUE THEN
         -- Nobody waits: the line's clock is set so that this one's slot is its gap after the last send, or now.
-        line_paced[line + 1] := greatest(line_paced[line + 1], present - make_interval(secs => own_gap / 1000.0));
+        line_paced[line] := greatest(line_paced[line], present - make_interval(secs => own_gap / 1000.0));
       END IF;
-      expected[n] := greatest(present, due, line_paced[line + 1] + make_interval(secs => stretch / 1000.0));
+      expected[n] := greatest(present, due, line_paced[line] + make_interval(secs => stretch / 1000.0));
       IF later[n] THEN
         -- Those who come due just before it go first.
-        who := line_tenant[line + 1];
+        who := line_tenant[line];
         expected[n] := (
           SELECT greatest(expected[n], max(e) + make_interval(secs => own_gap / 1000.0))
           FROM (SELECT last.e FROM (SELECT m.expected_at AS e FROM messages m
@@ -420,16 +423,16 @@ BEGIN
     END IF;
     IF later[n] IS NOT TRUE THEN
       IF own_gap = 0 THEN
-        line_waiting[line * 6 + 3 + p] := line_waiting[line * 6 + 3 + p] + 1;
+        line_waiting[line][3 + p] := line_waiting[line][3 + p] + 1;
       ELSE
-        line_waiting[line * 6 + p] := line_waiting[line * 6 + p] + 1;
-        line_gap[line * 3 + p] := line_gap[line * 3 + p] + own_gap;
+        line_waiting[line][p] := line_waiting[line][p] + 1;
+        line_gap[line][p] := line_gap[line][p] + own_gap;
       END IF;
     END IF;
   END LOOP;
 
   IF waiting_tenants IS NOT NULL THEN
-    UPDATE lines l SET paced_at = line_paced[n], waiting = line_waiting[n * 6 - 5:n * 6], gap_ms = line_gap[n * 3 - 2:n * 3]
+    UPDATE lines l SET paced_at = line_paced[n], waiting = ARRAY(SELECT unnest(line_waiting[n:n])), gap_ms = ARRAY(SELECT unnest(line_gap[n:n]))
       FROM generate_series(1, cardinality(line_tenant)) n WHERE l.tenant_id = line_tenant[n];
     -- The rows of a series come in its order: so do the messages, and their seq.
     INSERT INTO messages (id, tenant_id, recipient, kind, content, reply_to, mentions, client_ref, answers, priority, status,
@@ -444,20 +447,29 @@ BEGIN
         FROM generate_series(1, size) n WHERE result[n] = 'queued';
   END IF;
 
-  RETURN QUERY
-    SELECT n::bigint, result[n], coalesce(holders[n], ids[n]), CASE WHEN result[n] = 'queued' THEN 'queued' END, expected[n], before[n],
-           names[quota_name[told[n]]], quota_limit[told[n]], told_used[n], quota_resets_at[told[n]], waived_of[n]::text[],
-           denied[n]
-      FROM generate_series(1, size) n WHERE result[n] <> 'replayed';
+  -- Of a replay the message itself is told.
   IF 'replayed' = ANY (result) THEN
-    RETURN QUERY
-      SELECT n::bigint, 'replayed', holders[n], coalesce(m.status, 'unknown'), m.expected_at, m.ahead,
-             CASE WHEN m.quota_limit IS NOT NULL THEN 'daily_limit' END, m.quota_limit, m.quota_used, m.quota_resets_at, m.waived,
-             NULL::integer
+    FOR known IN
+      SELECT n, json_build_array('replayed', holders[n], coalesce(m.status, 'unknown'), m.expected_at, m.ahead,
+                                 CASE WHEN m.quota_limit IS NOT NULL
+                                      THEN json_build_array('daily_limit', m.quota_limit, m.quota_used, m.quota_resets_at) END,
+                                 coalesce(m.waived, '{}'), NULL)::text AS answer
         FROM generate_series(1, size) n
         LEFT JOIN LATERAL (SELECT * FROM messages x WHERE x.id = holders[n] AND x.tenant_id = tenants[owners[n]]) m ON true
-       WHERE result[n] = 'replayed';
+       WHERE result[n] = 'replayed'
+    LOOP
+      answers[known.n] := known.answer;
+    END LOOP;
   END IF;
+  RETURN (
+    SELECT '[' || string_agg(coalesce(answers[n],
+             json_build_array(result[n], coalesce(holders[n], ids[n]), CASE WHEN result[n] = 'queued' THEN 'queued' END,
+                              expected[n], before[n],
+                              CASE WHEN told[n] IS NOT NULL
+                                   THEN json_build_array(names[quota_name[told[n]]], quota_limit[told[n]], told_used[n],
+                                                         quota_resets_at[told[n]]) END,
+                              coalesce(waived_of[n]::text[], '{}'), denied[n])::text), ',') || ']'
+      FROM generate_series(1, size) n);
 END $$;
 
 -- As before (0010), with less ado: a batch's events take their numbers at once.
