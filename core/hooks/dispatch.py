@@ -154,17 +154,22 @@ class Hooks:
         return arguments[argument]
 
     def _called(self, call: Call, arguments: dict[str, Any]) -> Any:
-        """The checked answer, or None; of an `async def` hook a coroutine that gives it. The watchdog knows a plugin at
-        work by this function's `call`."""
+        """The checked answer, or None; of an `async def` hook that waits, a coroutine that gives it. The watchdog knows
+        a plugin at work by this function's `call`."""
         if call.wants_now and "now" not in arguments:
             arguments["now"] = self._clock.now().astimezone(self._zone)
         try:
             answer = call.invoke(arguments)
-            if answer is None:
-                return None
-            if hasattr(answer, "__await__"):
+            if type(answer) is CoroutineType:
+                try:
+                    waits_for = answer.send(None)
+                except StopIteration as done:  # most `async def` hooks wait for nothing
+                    answer = done.value
+                else:
+                    return self._awaited(_rest(answer, waits_for), call, arguments)
+            elif hasattr(answer, "__await__"):
                 return self._awaited(answer, call, arguments)
-            return call.check(answer, arguments)
+            return None if answer is None else call.check(answer, arguments)
         except BaseException as error:
             _blame(call, error)
             raise
@@ -196,13 +201,6 @@ class Hooks:
     async def _in_time(self, answer: Awaitable[Any], call: Call) -> Any:
         limit: asyncio.Timeout | None = None
         try:
-            if isinstance(answer, Coroutine):
-                # Most `async def` hooks wait for nothing: those need no clock.
-                try:
-                    first = answer.send(None)
-                except StopIteration as done:
-                    return done.value
-                answer = _rest(answer, first)
             async with asyncio.timeout(self._timeout) as limit:
                 return await answer
         except TimeoutError as error:
