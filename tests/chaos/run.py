@@ -42,6 +42,13 @@ IN_PEACE = 12
 NOTICED_WITHIN, PEACE_WITHIN = 3.0, 25.0
 _LOOK = 0.25
 _OPERATOR = 3.0
+# Those behind a message whose receipt is awaited, for up to ten minutes, do not count: the others go on.
+_WAITING = """
+  SELECT count(*) FROM messages m
+   WHERE m.status IN ('queued', 'sending')
+     AND NOT EXISTS (SELECT FROM messages s WHERE s.tenant_id = m.tenant_id AND s.recipient = m.recipient
+                                              AND s.status = 'sending' AND s.process IS NULL)
+"""
 _GIVEN_UP = """
   SELECT tenant_id FROM sessions
    WHERE process IS NULL AND state <> 'connected' AND now() - since > interval '20 seconds'
@@ -168,8 +175,7 @@ async def _peace(stage: Stage) -> None:
 
 
 async def _room(stage: Stage, callers: Callers) -> None:
-    """Until not too much waits: the messages shall be there for all strikes. Not for long: those behind a message whose
-    receipt is awaited wait for a minute, and the others go on."""
+    """Until not too much waits, for a while: the messages shall be there for all strikes."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ROOM_WITHIN):
             while callers.open + _waiting(stage) > MOST_WAITING:
@@ -178,7 +184,7 @@ async def _room(stage: Stage, callers: Callers) -> None:
 
 def _waiting(stage: Stage) -> int:
     with contextlib.suppress(psycopg2.Error):
-        return int(stage.query("SELECT count(*) FROM messages WHERE status IN ('queued', 'sending')")[0][0])
+        return int(stage.query(_WAITING)[0][0])
     return MOST_WAITING
 
 
