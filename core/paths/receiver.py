@@ -89,7 +89,13 @@ class Receiver:
         try:
             while not lane.empty():
                 number, message = lane.get_nowait()
-                await self._handle(message)
+                try:
+                    await self._handle(message)
+                except Exception:
+                    # Not again at once, should it always fail; and nobody else's waits for it.
+                    log.exception("%s is shown again", message.id,
+                                  extra={"action": "receiver.failed", "tenant": tenant})  # fmt: skip
+                    await self._clock.sleep(LOOK_ROUND)
                 self._in_hand.discard(number)
         finally:
             del self._lanes[tenant]

@@ -38,10 +38,6 @@ STRUCK_WITHIN = 15.0
 _LOOK = 0.02
 AT_ONCE = 2.0
 """Seconds after a SIGKILL in which the sandbox, on a busy machine, sees that the process's connections have ended."""
-
-IN_ORDER = 9.0
-"""The same of a process that fails and ends in order. It writes what has arrived, but for what it failed with."""
-
 _IN_FLIGHT = """
   SELECT (SELECT count(*) FROM messages
            WHERE status = 'sending' AND claimed_at > clock_timestamp() - interval '3 seconds')
@@ -219,6 +215,5 @@ class Striker:
 
 
 def _takes(strike: Strike) -> float:
-    if strike.kind == "kill session process" or (strike.action == "kill" and strike.point not in AT_GATEWAYS):
-        return AT_ONCE
-    return IN_ORDER if strike.name == "receipt_received=raise" else 0.0
+    at_point = strike.action == "kill" and strike.point not in AT_GATEWAYS
+    return AT_ONCE if at_point or strike.kind == "kill session process" else 0.0
