@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING
 from core.errors import OpenFailed, SendFailed, StatementRejected, Unavailable
 from core.sessions.events import Turn, turn
 from core.sessions.logins import FORGOTTEN
+from core.sessions.patience import AGAIN, HOPELESS, Patience
+from core.sessions.references import is_known, quote_of
 from core.sessions.resending import Resending
 from core.sessions.standing import Standing, until_written
 from core.sessions.takeover import TakeOver
 from core.sessions.timelock import Timelock
 from core.sessions.vitals import Vitals
-from core.transport.wire import Arriving, AskedAgain, Connected, Quote, Replaced
+from core.transport.wire import Arriving, AskedAgain, Connected, Replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
-    from datetime import datetime
     from typing import Any
 
     from core.model import Outgoing, SessionState
@@ -37,15 +38,6 @@ log = logging.getLogger(__name__)
 
 HALF_DEAD = 30.0
 """Seconds without a connection after which a session is opened anew: the library's own dialling has got stuck."""
-
-HOPELESS = 300.0
-"""Seconds for which the library may hold on to a session that is to be opened anew, until its process is given up."""
-
-_AGAIN = (2.0, 5.0, 15.0, 60.0)
-"""Seconds until a session that could not be opened is tried again."""
-
-_BANNED = (10.0, 300.0, 1800.0, 7200.0)
-"""Seconds after the end of a ban until the session is opened again, at least; more when WhatsApp bans it again."""
 
 _CLOSE = 10.0
 """Seconds for closing a client."""
@@ -68,10 +60,9 @@ class Session:
         self._take_over = TakeOver(around.clock, lease)
         self._client: Client | None = None
         self._over = self._closed = False
-        self._failures = self._bans = 0
+        self._patience = Patience(around.clock)
         self._vitals = Vitals(lease.tenant, around.store, around.clock, process=around.process)
         self._resending = Resending(lease.tenant, around.store, around.clock, around.usable)
-        self._held_since: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._working = asyncio.Lock()
         self._closing: asyncio.Task[bool] | None = None
@@ -137,7 +128,7 @@ class Session:
             except Exception:
                 log.exception("%s: the session failed", self.tenant,
                               extra={"action": "session.crashed", "tenant": self.tenant})  # fmt: skip
-                self._open_anew_in(_AGAIN[-1])
+                self._open_anew_in(AGAIN[-1])
 
     async def _open(self) -> None:
         await self._drop()
@@ -153,12 +144,7 @@ class Session:
                             extra={"action": "session.database_away", "tenant": self.tenant})  # fmt: skip
             except (OpenFailed, StatementRejected) as error:
                 await self._standing.enter("disconnected", f"the database is not ready for it ({error}); trying again")
-            await self._pause()
-
-    async def _pause(self) -> None:
-        pause = _AGAIN[min(self._failures, len(_AGAIN) - 1)]
-        self._failures += 1
-        await self._clock.sleep(pause)
+            await self._patience.pause()
 
     async def _unfit(self) -> tuple[SessionState, str] | None:
         """Why this login cannot be opened. Opening a device that is not in the store would end the process."""
@@ -193,18 +179,13 @@ class Session:
             await self._standing.enter("disconnected", f"could not connect ({error}); trying again")
             self._despair(error)
             return False
-        self._held_since = None
+        self._patience.opened()
         self._watch()
         return True
 
     def _despair(self, error: OpenFailed) -> None:
         """A client of which the library does not let go cannot be opened again in this process."""
-        if error.cause not in ("already_open", "timed_out"):
-            self._held_since = None
-            return
-        now = self._clock.monotonic()
-        self._held_since = self._held_since or now
-        if now - self._held_since > HOPELESS:
+        if self._patience.is_lost_at(error.cause):
             self._around.give_up(f"the library has not let go of {self.tenant} for {HOPELESS:g} s")
 
     async def _drop(self, within: float = _CLOSE) -> None:
@@ -265,7 +246,7 @@ class Session:
         if isinstance(event, Connected):
             await self._connected(client)
         elif isinstance(event, Replaced) and (times := self._take_over.answer()) is not None:
-            self._failures = times  # the pause before the next opening grows with each
+            self._patience.failed(times)  # the pause before the next opening grows with each
             log.warning("%s was replaced after a take-over", self.tenant,
                         extra={"action": "session.reclaimed", "tenant": self.tenant})  # fmt: skip
             self._ends(Turn("disconnected", "its former holder connected once more; opening it again"))
@@ -292,7 +273,7 @@ class Session:
             log.critical("%s was logged in as %s and not as %s: closed", self.tenant, me.jid, self.jid,
                          extra={"action": "session.wrong_identity", "tenant": self.tenant})  # fmt: skip
             return self._ends(Turn("disconnected", f"WhatsApp logged in as {me.jid}: closed", rests=True))
-        self._failures = self._bans = 0
+        self._patience.connected()
         await self._vitals.connected()
         log.info("%s is connected as %s", self.tenant, self.jid,
                  extra={"action": "session.connected", "tenant": self.tenant})  # fmt: skip
@@ -316,15 +297,8 @@ class Session:
         await self._standing.enter(now.state, now.reason)
         if now.rests:
             return self._around.rests(self.tenant)
-        await (self._sit_out(now.until) if now.until is not None else self._pause())
+        await (self._patience.sit_out(now.until) if now.until is not None else self._patience.pause())
         return await self._open()
-
-    async def _sit_out(self, until: datetime) -> None:
-        """A ban that ends by itself. Who asks for the session does not wait for that."""
-        left = max((until - self._clock.now()).total_seconds(), 0.0)
-        after = _BANNED[min(self._bans, len(_BANNED) - 1)]
-        self._bans += 1
-        await self._clock.sleep(left + self._clock.uniform(after, 2 * after))
 
     def _watch(self) -> None:
         """The library dials by itself, but not for ever in vain."""
@@ -343,7 +317,7 @@ class Session:
         client = self._client
         if client is None or self._over or not self.ready:
             raise SendFailed("not_connected", retry=True)
-        quote = await self._quote(message.reply_to)
+        quote = await quote_of(message, self._around.store, (self.jid or "").partition(":")[0])
         self._resending.hand_over(message.id)
         try:
             sent = await client.send(message.to, message.content, quote=quote, mentions=message.mentions, secret=secret)
@@ -353,18 +327,11 @@ class Session:
             if error.cause != "reach_out_timelock":
                 raise
             raise SendFailed(error.cause, retry=True, detail=error.detail, pause=await self._refused()) from error
-        if self._timelock.in_force and not await self._is_known(message):
+        if self._timelock.in_force and not await is_known(message, self._around.store):
             self._timelock.lifted()
             if self.status.state == "restricted":
                 await self._standing.enter("connected", None)
         return sent
-
-    async def _is_known(self, message: Outgoing) -> bool:
-        """Whether WhatsApp takes the message while it refuses new conversations; in doubt that it does."""
-        try:
-            return message.answers is not None or await self._around.store.has_heard_from(self.tenant, message.to)
-        except (Unavailable, StatementRejected):
-            return True
 
     async def _refused(self) -> float:
         """In how many seconds the next may be tried."""
@@ -373,17 +340,6 @@ class Session:
         if self.status.state in ("connected", "restricted"):
             await self._standing.enter("restricted", self._timelock.words)
         return pause
-
-    async def _quote(self, wa_id: str | None) -> Quote | None:
-        """What is to be quoted. A message whose quote cannot be looked up has not left. Raises SendFailed."""
-        try:
-            found = await self._around.store.quoted(self.tenant, wa_id) if wa_id else None
-        except (Unavailable, StatementRejected) as error:
-            raise SendFailed("database", retry=isinstance(error, Unavailable), detail=str(error)) from error
-        if wa_id is None or found is None:
-            return None
-        sender, content = found
-        return Quote(wa_id, sender or (self.jid or "").partition(":")[0], content)
 
     async def typing(self, to: str) -> None:
         """Show that something is being written. It is a courtesy: failing is no failure."""
