@@ -46,7 +46,7 @@ async def test_thirty_tenants_are_open_at_once_again_and_again(town: Town, wire:
     aborts = town.gateway.stderr.count("child.aborted")
     figures = " ".join(f"{seconds:.1f}" for seconds in took)
     log.info("%d rounds, %d aborts of the library, connected again after (s): %s", ROUNDS, aborts, figures)
-    assert sorted(took)[len(took) // 2] < CONNECTED_WITHIN, took
+    assert sorted(took)[(len(took) - 1) // 2] < CONNECTED_WITHIN, took
     assert not asking.done()
     asking.cancel()
     budi = town.sandbox.phone("628222222222", "Budi")

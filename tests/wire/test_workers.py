@@ -68,8 +68,8 @@ async def talk(town: Town, round_: str) -> None:
     expected = [(tenant, f"{round_} to {tenant}") for tenant in NUMBERS]
     rows = "SELECT tenant_id, content FROM incoming_messages WHERE content LIKE %s ORDER BY 1"
     await until(lambda: town.query(rows, f"{round_} %"), lambda found: found == expected)
-    texts = sorted(message.text for message in budi.received[before:])
-    assert texts == [f"{round_} from {tenant}" for tenant in NUMBERS]
+    texts = [f"{round_} from {tenant}" for tenant in NUMBERS]
+    await until(lambda: sorted(message.text for message in budi.received[before:]), lambda found: found == texts)
 
 
 @pytest.mark.timeout(400)
