@@ -25,8 +25,15 @@ class Window:
 def window(period: Period, at: datetime, zone: ZoneInfo) -> Window:
     """The window of `period` in which the moment `at` lies, by the calendar of `zone`. A day begins at local
     midnight, so that the days on which clocks change have 23 or 25 hours; a week begins on Monday."""
-    moment = at if at.tzinfo is UTC else at.astimezone(UTC)
-    return _window(period, moment.replace(second=0, microsecond=0), zone)
+    latest = _LATEST.get((period, zone))
+    if latest is None or not latest[0] <= at < latest[1]:
+        minute = at.astimezone(UTC).replace(second=0, microsecond=0)
+        latest = _LATEST[period, zone] = minute, minute + timedelta(minutes=1), _window(period, minute, zone)
+    return latest[2]
+
+
+_LATEST: dict[tuple[Period, ZoneInfo], tuple[datetime, datetime, Window]] = {}
+"""The minute that was asked about last, from and to, and its window: nearly everybody asks about the present."""
 
 
 @lru_cache(maxsize=4096)

@@ -267,7 +267,7 @@ def _draft(tenant: str, request: SendRequest, region: str, now: datetime) -> Out
         lid=address.lid,
         content=request.message,
         reply_to=request.reply_to,
-        mentions=tuple(jid.parse(number, region, field="mentions").key for number in request.mentions),
+        mentions=tuple([jid.parse(number, region, field="mentions").key for number in request.mentions]),
         client_ref=request.client_ref,
         priority=request.priority,
         send_at=request.send_at,

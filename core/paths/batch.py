@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from functools import lru_cache, reduce
+from itertools import count
 from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -96,7 +97,8 @@ class _Batch:
         self._deny: list[tuple[int, int]] = []
         self._waive: list[tuple[int, int, int]] = []
         self._gap: list[tuple[int, int, int]] = []
-        self._quota: list[tuple[int, Quota, int, int, DailySlot | Slot, datetime]] = []
+        self._quota: list[tuple[int, int, DailySlot | Slot, int, int, int, str]] = []
+        self._slots: set[DailySlot | Slot] = set()
 
     def add(self, row: int, candidate: Candidate) -> None:
         """The next row."""
@@ -115,7 +117,9 @@ class _Batch:
         for plugin, milliseconds in candidate.gaps:
             self._gap.append((row, self._names[plugin], milliseconds))
         for quota, name, mask in policy.quotas:
-            self._quota.append((row, quota, name, mask, *slot_of(quota, candidate)))
+            slot, resets_at = slot_of(quota, candidate)
+            self._slots.add(slot)
+            self._quota.append((row, name, slot, quota.limit, quota.cost, mask, _iso(resets_at)))
 
     def _learn(self, verdict: Verdict) -> _Policy:
         conditional: tuple[Decision, ...] = (*verdict.denied_when, *verdict.waived_when, *verdict.quotas)
@@ -156,25 +160,21 @@ class _Batch:
 
     def _of_counters(self) -> dict[str, Any]:
         """What quotas count in, and the quotas. Counters are sorted, so that all processes lock them in one order."""
-        slots = {slot for *_, slot, _ in self._quota}
-        daily = sorted(slot for slot in slots if type(slot) is DailySlot)
-        counters = sorted(slot for slot in slots if type(slot) is Slot)
-        numbers: dict[DailySlot | Slot, int] = {slot: n for n, slot in enumerate(daily, 1)}
-        numbers |= {slot: -n for n, slot in enumerate(counters, 1)}
-        quotas = [
-            (row, name, numbers[slot], quota.limit, quota.cost, mask, _iso(resets_at))
-            for row, quota, name, mask, slot, resets_at in self._quota
-        ]
-        return {
+        daily = sorted(slot for slot in self._slots if type(slot) is DailySlot)
+        counters = sorted(slot for slot in self._slots if type(slot) is Slot)
+        columns = {
             **self._columns(daily, "daily_tenant", "daily_recipient", "daily_day"),
             **self._columns(
                 counters, "counter_tenant", "counter_name", "counter_period", "counter_subject", "counter_start"
             ),
-            **_literals(quotas, "quota_row", "quota_name", "quota_slot", "quota_limit", "quota_cost", "quota_mask",
-                        "quota_resets_at"),
-            # What each would count, as `messages.counted` keeps it.
-            "quota_counted": [((*slot, quota.cost),) for _, quota, _, _, slot, _ in self._quota],
-        }  # fmt: skip
+            "quota_counted": [((*slot, cost),) for _, _, slot, _, cost, _, _ in self._quota],  # as `messages.counted`
+        }
+        if self._quota:
+            numbers: dict[DailySlot | Slot, int] = dict(zip(daily, count(1), strict=False))
+            numbers.update(zip(counters, count(-1, -1), strict=False))
+            rows, names, slots, *others = zip(*self._quota, strict=True)
+            columns |= zip(_QUOTA, map(_literal, (rows, names, map(numbers.__getitem__, slots), *others)), strict=True)
+        return columns
 
     def _columns(self, slots: Sequence[DailySlot | Slot], *names: str) -> dict[str, Any]:
         """Counters as columns; their tenants as numbers."""
@@ -183,6 +183,11 @@ class _Batch:
         tenants, *others = zip(*slots, strict=True)
         return dict(zip(names, ([self._tenants[tenant] for tenant in tenants], *others), strict=True))
 
+
+_QUOTA = (
+    "quota_row", "quota_name", "quota_slot", "quota_limit", "quota_cost", "quota_mask", "quota_resets_at",
+)  # fmt: skip
+"""The columns of `_Batch._quota`."""
 
 _PRIORITIES = {name: number for number, name in enumerate(PRIORITIES, 1)}
 
