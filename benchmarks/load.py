@@ -95,7 +95,8 @@ class Load:
         """Send, and wait for every answer. ConnectionError when the server does not answer them all."""
         job = self._job
         for _ in range(job.connections):
-            _, connection = await self._loop.create_connection(self._connection, "127.0.0.1", job.port)
+            connection = Connection(self._answered, self._lost)
+            await connection.connect("127.0.0.1", job.port)
             self._free.append(connection)
         gc.collect()
         gc.freeze()
@@ -109,9 +110,6 @@ class Load:
         for connection in self._free:
             connection.close()
         return self._measured(cpu)
-
-    def _connection(self) -> Connection:
-        return Connection(self._answered, self._lost)
 
     async def _closed_loop(self) -> None:
         while self._free:

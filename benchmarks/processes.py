@@ -44,7 +44,7 @@ def threads(pid: int) -> int:
 
 def children(pid: int) -> list[int]:
     """Processes that it has started and that still run."""
-    return [child for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task)]
+    return [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task)]
 
 
 def _times(pid: int) -> list[float]:
@@ -57,10 +57,10 @@ def _times(pid: int) -> list[float]:
 
 def _descendants(pid: int) -> list[int]:
     try:
-        children = [int(child) for task in Path(f"/proc/{pid}/task").iterdir() for child in _children(task)]
+        below = children(pid)
     except OSError:
         return []
-    return children + [below for child in children for below in _descendants(child)]
+    return below + [deeper for child in below for deeper in _descendants(child)]
 
 
 def _children(task: Path) -> list[str]:

@@ -47,15 +47,15 @@ def test_an_answer_in_two_pieces(cut: int, connection: tuple[Connection, list[An
     """Wherever an answer is cut, it is told once, when its last byte is there; the next one too."""
     client, told = connection
     for _ in range(2):
-        client.data_received(ANSWER[:cut])
-        client.data_received(ANSWER[cut:])
+        client.take(ANSWER[:cut])
+        client.take(ANSWER[cut:])
     assert told == [202, 202]
 
 
 def test_too_many_bytes(connection: tuple[Connection, list[Any]]) -> None:
     """What nobody asked for is an error, not half of the next answer."""
     client, told = connection
-    client.data_received(ANSWER + b"x")
+    client.take(ANSWER + b"x")
     assert told == ["an answer has 1 bytes too many"]
 
 
