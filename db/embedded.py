@@ -71,6 +71,10 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
+_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TEMP", "TMP", "TZDIR", "GLIBC_TUNABLES")
+_FAMILIES = ("LD_", "MALLOC_", "OPENSSL_", "SSL_")
+
+
 class EmbeddedPostgres:
     """The server under `<data>/pg18`. `settings` are PostgreSQL's own and win over SETTINGS."""
 
@@ -296,8 +300,9 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Without what would change the server's mind."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
+    """What the system and its libraries read, and nothing else: neither what would change the server's mind nor the
+    secrets that the configuration reads there (`{ $env: NAME }`)."""
+    kept = {name: value for name, value in os.environ.items() if name in _INHERITED or name.startswith(_FAMILIES)}
     return {**kept, "LC_ALL": "C"}
 
 

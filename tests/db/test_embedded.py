@@ -144,6 +144,22 @@ def test_it_is_closed_to_others(own_postgres: EmbeddedPostgres, tmp_path: Path) 
     assert not list(root.glob("init.*"))
 
 
+def test_it_inherits_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the configuration reads from the environment is not in PostgreSQL's own; and what would change PostgreSQL's
+    mind is not either."""
+    monkeypatch.setenv("SHOP_CALLBACK_SECRET", "whsec_nobody")
+    monkeypatch.setenv("PGDATA", "/elsewhere")
+    embedded = EmbeddedPostgres(tmp_path, FAST)
+    embedded.start()
+    try:
+        inherited = Path(f"/proc/{embedded.pid}/environ").read_text()
+        assert "whsec_nobody" not in inherited
+        assert "PGDATA" not in inherited
+        assert "PATH=" in inherited
+    finally:
+        embedded.stop()
+
+
 def test_its_settings(own_postgres: EmbeddedPostgres) -> None:
     """UTC, UTF-8, room for the sessions' connections; statements stay out of the logs; the caller's settings win."""
     names = ("timezone", "server_encoding", "max_connections", "log_min_error_statement", "fsync")
