@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,7 +25,7 @@ from core.cli import (
 )
 from core.cli.arguments import arranged, wants_json
 from core.cli.invocation import ROOT, Invocation, LogFormat, LogLevel
-from core.cli.output import tell
+from core.cli.output import drop_stdout, tell
 from core.errors import GapuraError
 
 if TYPE_CHECKING:
@@ -99,5 +97,5 @@ def main(arguments: Sequence[str]) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     except BrokenPipeError:  # `run.py tenant list | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        drop_stdout()
     return 0

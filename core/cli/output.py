@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
 from typing import TYPE_CHECKING, Any, ParamSpec
 
@@ -38,9 +39,20 @@ _CODES: dict[type[GapuraError], str] = {
 
 
 def say(text: str = "") -> None:
-    """A line of the answer."""
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    """A line of the answer. CommandError when there is no room for it; who stops reading is BrokenPipeError."""
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_stdout()
+        raise CommandError(f"the answer cannot be written to stdout: {error.strerror}") from error
+
+
+def drop_stdout() -> None:
+    """Nobody can take what is written there: what is left of it must not fail once more at the very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def note(text: str) -> None:

@@ -179,6 +179,20 @@ def test_a_reader_that_leaves(cli: CommandLine) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_full_disk_is_said(cli: CommandLine) -> None:
+    """`run.py tenant list > /dev/full` is no traceback: status 1, and one line that says what could not be done."""
+    command = f"{sys.executable} {ROOT / 'run.py'} --config {cli.home / 'config'} tenant list > /dev/full"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        env={"PATH": "/usr/bin:/bin", "DATABASE_URL": str(cli.database_url)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    words = "gapura: the answer cannot be written to stdout: No space left on device\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
+
+
 def test_json_is_one_document(cli: CommandLine) -> None:
     """Also when there is no database, stdout is one JSON document and the status is 1."""
     lost = CommandLine(cli.home / "lost", "postgres://nobody:hushhush@127.0.0.1:1/x")
