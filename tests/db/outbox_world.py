@@ -74,6 +74,12 @@ class World:
         while self.ask("SELECT 1 FROM pg_stat_activity WHERE pid = ANY (%s)", pids):
             pass
 
+    def is_unreadable(self, message: str, wa_id: str) -> None:
+        """What is on the phone under this id is worth nothing."""
+        self.arrived[message].remove(wa_id)
+        if not self.arrived[message]:
+            del self.arrived[message]
+
     def close(self) -> None:
         """Everything ends."""
         for process in list(self.processes):

@@ -189,6 +189,17 @@ class Outbox(RuleBasedStateMachine):
         ids = self.world.arrived[self.one(pick, sorted(self.world.arrived))]
         self.world.ask("SELECT acked_v2(%s, %s, %s)", TENANT, [self.one(pick, ids)], status)
 
+    @rule(pick=PICK)
+    def a_phone_asks_again(self, pick: int) -> None:
+        """It cannot read what it got, and whoever sent that is gone. What goes once more is as if it had not come."""
+        told = self.world.ask("SELECT id::text, wa_id FROM messages WHERE status = ANY (%s) ORDER BY seq", list(SENT))
+        if told:
+            message, asked = self.one(pick, told)
+            again = self.world.ask("SELECT id::text FROM asked_again_v1(%s, %s, '{}')", TENANT, [asked])
+            if again:
+                assert again == [(message,)]
+                self.world.is_unreadable(message, asked)
+
     # What gateways do about it
 
     @rule()
