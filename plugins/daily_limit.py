@@ -7,6 +7,7 @@ given back.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from core import Quota, hookimpl
 
@@ -20,7 +21,12 @@ class Options:
         if not 0 <= self.limit < 2**31:
             raise ValueError(f"limit must be 0 or more, and at most {2**31 - 1}; it is {self.limit}")
 
+    @cached_property
+    def quota(self) -> Quota:
+        """Made once: it is the same for every message."""
+        return Quota(self.limit)
+
 
 @hookimpl
 def admit(options: Options) -> Quota:
-    return Quota(options.limit)
+    return options.quota

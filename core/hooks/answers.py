@@ -24,6 +24,7 @@ CHANGEABLE = frozenset({"content", "mentions", "reply_to", "priority", "send_at"
 """What prepare_outgoing may change. Whom a message goes to, and under which id, is the caller's say."""
 
 _LARGEST = 2**31 - 1
+_NUMBERS: Final = frozenset({int, float})
 _PERIODS: Final = frozenset(get_args(Period))
 _PERS: Final = frozenset(get_args(Per))
 _FIXED = tuple(field.name for field in fields(Outgoing) if field.name not in CHANGEABLE)
@@ -43,9 +44,26 @@ def check_admit(answer: Any, _: Mapping[str, Any]) -> tuple[Decision, ...]:
     return decisions
 
 
+def decisions_check() -> Callable[[Any, Mapping[str, Any]], tuple[Decision, ...]]:
+    """`check_admit` for one plugin: a decision never changes, so one that is said again is not looked at again."""
+    sound: object = object()
+    checked: tuple[Decision, ...] = ()
+
+    def check(answer: Any, arguments: Mapping[str, Any]) -> tuple[Decision, ...]:
+        nonlocal sound, checked
+        if answer is sound:
+            return checked
+        decisions = check_admit(answer, arguments)
+        if type(answer) in _DECISIONS:  # a list may change
+            sound, checked = answer, decisions
+        return decisions
+
+    return check
+
+
 def check_pace(answer: Any, _: Mapping[str, Any]) -> tuple[float, ...]:
     """Seconds."""
-    if type(answer) not in {int, float} or not 0 <= answer <= LONGEST_GAP:
+    if type(answer) not in _NUMBERS or not 0 <= answer <= LONGEST_GAP:
         raise NonsenseError(f"expected seconds from 0 to {LONGEST_GAP:.0f} or None, got {_shown(answer)}")
     return (float(answer),)
 
@@ -123,7 +141,7 @@ def _check_deny(deny: Deny) -> None:
     if not isinstance(deny.message, str) or not storable(deny.message):
         raise NonsenseError(f"expected a text as message of {deny!r}")
     after = deny.retry_after
-    if after is not None and (type(after) not in {int, float} or not math.isfinite(after) or after < 0):
+    if after is not None and (type(after) not in _NUMBERS or not math.isfinite(after) or after < 0):
         raise NonsenseError(f"expected seconds or None as retry_after of {deny!r}")
     if deny.when is not None:
         _check_when(deny.when)

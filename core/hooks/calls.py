@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.errors import PluginFailed, Refused, Unavailable
-from core.hooks.answers import CHECKS, NonsenseError
+from core.hooks.answers import CHECKS, NonsenseError, decisions_check
 
 PASSES: Mapping[str, tuple[type[Exception], ...]] = {
     **dict.fromkeys(("authenticate", "prepare_outgoing", "admit"), (Refused, Unavailable)),
@@ -27,28 +27,35 @@ class Call:
     names: tuple[str, ...]
     fixed: Mapping[str, Any]
     wrapper: bool = False
+    invoke: Callable[[Mapping[str, Any]], Any] = field(init=False)
+    """calls it with those of the hook's arguments that it asks for"""
     check: Callable[[Any, Mapping[str, Any]], Any] = field(init=False)
     passes: tuple[type[Exception], ...] = field(init=False)
     wants_now: bool = field(init=False)
-    constant: tuple[Any, ...] | None = field(init=False)
-    """all its arguments, when they are the same for every message"""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "check", CHECKS[self.hook])
+        object.__setattr__(self, "invoke", _invoking(self.function, self.names, self.fixed))
+        object.__setattr__(self, "check", decisions_check() if self.hook == "admit" else CHECKS[self.hook])
         object.__setattr__(self, "passes", (PluginFailed, *PASSES.get(self.hook, ())))
         object.__setattr__(self, "wants_now", "now" in self.names)
-        constant = tuple(self.fixed[name] for name in self.names if name in self.fixed)
-        object.__setattr__(self, "constant", constant if len(constant) == len(self.names) else None)
-
-    def invoke(self, arguments: Mapping[str, Any]) -> Any:
-        """Call it with those of the arguments that it asks for."""
-        if self.constant is not None:
-            return self.function(*self.constant)
-        fixed = self.fixed
-        return self.function(*[arguments[name] if name in arguments else fixed[name] for name in self.names])
 
     def failed(self, error: BaseException) -> PluginFailed:
         """The PluginFailed to be raised from `error`."""
         if isinstance(error, NonsenseError):
             return PluginFailed(self.plugin, self.hook, f"answered nonsense: {error},")
         return PluginFailed(self.plugin, self.hook, f"raised {type(error).__name__}")
+
+
+def _invoking(
+    function: Callable[..., Any], names: tuple[str, ...], fixed: Mapping[str, Any]
+) -> Callable[[Mapping[str, Any]], Any]:
+    """How `function` gets its arguments. Chosen once, because every request would pay for choosing: most hooks ask for
+    nothing that changes, or for the message alone, before what is fixed."""
+    constant = tuple(fixed[name] for name in names if name in fixed)
+    changing = tuple(name for name in names if name not in fixed)
+    if not changing:
+        return lambda _: function(*constant)
+    if changing == names[:1]:
+        first = names[0]
+        return lambda arguments: function(arguments[first], *constant)
+    return lambda arguments: function(*[fixed[name] if name in fixed else arguments[name] for name in names])

@@ -12,6 +12,7 @@ import logging
 import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable
 from datetime import UTC
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -84,12 +85,11 @@ class Hooks:
     async def collect_settled(self, hook: str, **arguments: Any) -> tuple[list[tuple[str, Any]], list[PluginFailed]]:
         """All answers, and the failures: they are logged, and the other plugins go on."""
         failures: list[PluginFailed] = []
-        settle = self._noting(failures)
         if self._wrappers and (wrappers := self._wrapped(hook, arguments)):
-            layers = Layers(arguments, COLLECTED, settle)
-            found = await layers.around(wrappers, lambda: self._collect(hook, arguments, settle))
+            layers = Layers(arguments, COLLECTED, partial(_settle, failures))
+            found = await layers.around(wrappers, lambda: self._collect(hook, arguments, failures))
         else:
-            found = await self._collect(hook, arguments, settle)
+            found = await self._collect(hook, arguments, failures)
         return found, failures
 
     def pipe(self, hook: str, argument: str, value: Any, **arguments: Any) -> Promise[Any]:
@@ -102,12 +102,12 @@ class Hooks:
     async def notify(self, hook: str, **arguments: Any) -> list[PluginFailed]:
         """Tell all; the failures, which are logged. Only `startup` raises PluginFailed, at the first."""
         failures: list[PluginFailed] = []
-        settle = None if hook == "startup" else self._noting(failures)
+        settled = None if hook == "startup" else failures
         if self._wrappers and (wrappers := self._wrapped(hook, arguments)):
-            layers = Layers(arguments, NOTIFIED, settle)
-            await layers.around(wrappers, lambda: self._collect(hook, arguments, settle))
+            layers = Layers(arguments, NOTIFIED, None if settled is None else partial(_settle, settled))
+            await layers.around(wrappers, lambda: self._collect(hook, arguments, settled))
         else:
-            await self._collect(hook, arguments, settle)
+            await self._collect(hook, arguments, settled)
         return failures
 
     def _wrapped(self, hook: str, arguments: dict[str, Any]) -> tuple[Call, ...]:
@@ -126,8 +126,9 @@ class Hooks:
         return None
 
     async def _collect(
-        self, hook: str, arguments: dict[str, Any], settle: Callable[[Exception], None] | None = None
+        self, hook: str, arguments: dict[str, Any], failures: list[PluginFailed] | None = None
     ) -> list[tuple[str, Any]]:
+        """All answers. A failure is added to `failures`, or raised without them."""
         found: list[tuple[str, Any]] = []
         for call in self._calls.get(hook, ()):
             try:
@@ -135,9 +136,9 @@ class Hooks:
                 if type(answers) is CoroutineType:
                     answers = await answers
             except PluginFailed as failed:
-                if settle is None:
+                if failures is None:
                     raise
-                settle(failed)
+                _settle(failures, failed)
                 continue
             if answers is not None:
                 for answer in answers:
@@ -208,15 +209,14 @@ class Hooks:
                 raise PluginFailed(call.plugin, call.hook, f"timed out after {self._timeout:g} s") from error
             raise
 
-    def _noting(self, failures: list[PluginFailed]) -> Callable[[Exception], None]:
-        def settle(error: Exception) -> None:
-            if not isinstance(error, PluginFailed):
-                raise error
-            failures.append(error)
-            told = {"action": "plugin_failed", "plugin": error.plugin, "hook": error.hook}
-            log.error("%s; the other plugins go on", error, exc_info=error.__cause__ or error, extra=told)
 
-        return settle
+def _settle(failures: list[PluginFailed], error: Exception) -> None:
+    """Note and log a plugin's failure, so that the others go on; whatever else it is, is raised."""
+    if not isinstance(error, PluginFailed):
+        raise error
+    failures.append(error)
+    told = {"action": "plugin_failed", "plugin": error.plugin, "hook": error.hook}
+    log.error("%s; the other plugins go on", error, exc_info=error.__cause__ or error, extra=told)
 
 
 def _blame(call: Call, error: BaseException) -> None:

@@ -155,7 +155,8 @@ class Admission:
     async def _decide(self, tenant: str, key: str | None, request: SendRequest) -> Candidate:
         settings, hooks, now = self._tenants.settings(tenant), self._tenants.hooks(tenant), self._clock.now()
         draft = _draft(tenant, request, settings.region, now)
-        message = await hooks.pipe("prepare_outgoing", "message", draft)
+        changes = hooks.implements("prepare_outgoing")
+        message = await hooks.pipe("prepare_outgoing", "message", draft) if changes else draft
         verdict = await self._verdict(hooks, settings, message)
         gaps = () if verdict.deny else await self._gaps(hooks, message)
         return Candidate(

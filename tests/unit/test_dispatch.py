@@ -81,6 +81,16 @@ async def test_each_gets_what_it_asks_for(tmp_path: Path) -> None:
     assert clock.asked == 1
 
 
+@pytest.mark.parametrize("arguments", ["", "message", "tenant", "message, tenant", "tenant, message", "now, message"])
+async def test_arguments_come_in_the_order_asked_for(make: Make, arguments: str) -> None:
+    """Whatever of them changes from message to message; each call gets its own message's."""
+    hooks = make(a=f"@hookimpl\ndef admit({arguments}): return Deny('x', str([{arguments}]))\n")
+    for message in (outgoing(), outgoing(content="another")):
+        known = {"message": message, "tenant": "shop", "now": "noon"}
+        [(_, answer)] = await hooks.collect("admit", message=message, now="noon")
+        assert answer.message == str([known[name] for name in arguments.split(", ") if name])
+
+
 async def test_now_is_not_looked_up_for_nobody_and_may_be_given(make: Make) -> None:
     """`plugin try --at` plays another moment."""
     clock = StoppedClock()
@@ -283,6 +293,18 @@ async def test_nonsense_is_caught_at_the_door(make: Make, hook: str, answer: str
         else:
             await hooks.collect(hook, message=message)
     assert f"plugin 'sick' answered nonsense: {problem}" in str(caught.value)
+
+
+async def test_what_was_sound_once_does_not_vouch_for_another(make: Make) -> None:
+    """A decision said again holds again; an equal one, and a list that has changed since, are looked at anew."""
+    said = "ONE, MANY = Quota(1), [Quota(2)]\nANSWERS = [ONE, ONE, MANY, ONE, MANY, Quota(True), ONE, MANY]\n"
+    hooks = make(a=said + "@hookimpl\ndef admit():\n    MANY.append(Quota(3))\n    return ANSWERS.pop(0)\n")
+    heard = [[answer.limit for _, answer in await hooks.collect("admit", message=outgoing())] for _ in range(5)]
+    assert heard == [[1], [1], [2, 3, 3, 3], [1], [2, 3, 3, 3, 3, 3]]
+    with pytest.raises(PluginFailed, match="expected whole numbers"):
+        await hooks.collect("admit", message=outgoing())
+    assert [answer.limit for _, answer in await hooks.collect("admit", message=outgoing())] == [1]
+    assert len(await hooks.collect("admit", message=outgoing())) == 9
 
 
 async def test_authenticate_answers_a_principal(tmp_path: Path) -> None:
