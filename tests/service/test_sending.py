@@ -26,6 +26,15 @@ async def on_status(change, gateway):
     await gateway.store.set("seen", [*seen, [change.message_id, change.status, change.cause]])
 """
 
+SHOUTS = """
+from dataclasses import replace
+from core import hookimpl
+
+@hookimpl
+def prepare_outgoing(message):
+    return replace(message, content=message.content.upper())
+"""
+
 
 def paced(low: float, high: float) -> dict[str, Any]:
     return {"plugins": {**UNLIMITED, "delay": {"min": low, "max": high}}}
@@ -43,6 +52,21 @@ async def test_a_message_is_sent_and_its_story_told(house: House) -> None:
     assert times == sorted(times)
     [sent] = house.gateway.dry_run.sent
     assert (sent.to, sent.content) == (NUMBER, "hello")
+
+
+async def test_what_a_plugin_makes_of_a_message_is_sent(
+    open_house: Callable[..., Awaitable[House]], tmp_path: Path
+) -> None:
+    """By whom the tenant enables, and nobody else."""
+    (tmp_path / "shouts.py").write_text(SHOUTS)
+    shouting = {"plugins": {**UNLIMITED, "shouts": {}}}
+    house = await open_house(plugins_dir=tmp_path, alpha=shouting, beta={"plugins": UNLIMITED})
+    for key in (ALPHA, BETA):
+        await house.until(await house.send(key=key), "sent", key=key)
+    assert {(sent.tenant, sent.content) for sent in house.gateway.dry_run.sent} == {
+        ("alpha", "HELLO"),
+        ("beta", "hello"),
+    }
 
 
 @pytest.mark.parametrize(
