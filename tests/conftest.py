@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import psycopg2
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 pytest_plugins = ["aiohttp.pytest_plugin", "tests.browser", "tests.service.callback_houses"]
+
+DAYS_END = (ZoneInfo("Asia/Jakarta"), UTC)
+"""Where the day of tenants ends, and that of PostgreSQL's `current_date`."""
 
 # A test's server has nothing to lose.
 FAST = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
@@ -59,6 +65,16 @@ class PostgresServer:
             yield self.url_of(name)
         finally:
             self.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(autouse=True)
+def no_midnight() -> None:
+    """A test that counts by the day must not begin on one and end on the next: in the last minute of a day it waits
+    for the other."""
+    for zone in DAYS_END:
+        now = datetime.now(zone)
+        if now.date() != (soon := now + timedelta(minutes=1)).date():
+            time.sleep((soon.replace(hour=0, minute=0, second=0, microsecond=0) - now).total_seconds())
 
 
 @pytest.fixture(scope="session")

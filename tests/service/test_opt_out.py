@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -171,7 +171,8 @@ async def test_the_same_key_for_a_transactional_message_is_another_request(house
 async def test_what_waits_for_whoever_opts_out_is_cancelled(house: House) -> None:
     """A paced and a scheduled message do not go after the STOP; what they counted is back, their story says why."""
     first = await house.send(key="slow")
-    waiting = [await house.send(key="slow"), await house.send(key="slow", send_at="2027-01-05T12:00:00Z")]
+    later = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    waiting = [await house.send(key="slow"), await house.send(key="slow", send_at=later)]
     await house.until(first, "sent", key="slow")
     await writes(house, "stop", tenant="slow")
     for message in waiting:

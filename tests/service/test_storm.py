@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -68,7 +69,8 @@ async def test_500_sends_at_once_to_one_number_in_many_spellings_are_accepted_ex
 
 async def test_the_same_key_50_times_at_once_through_both_gateways_is_one_message(pair: Pair) -> None:
     """One row, one id; every answer but the first says that it is a replay."""
-    later = {"send_at": "2027-01-01T00:00:00Z"}  # so that its status does not change meanwhile
+    # So that its status does not change meanwhile.
+    later = {"send_at": (datetime.now(UTC) + timedelta(days=2)).isoformat()}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
         body = {"number": SPELLINGS[0], "message": "once", **later}
         answers = await asyncio.gather(*(pair.post(http, n, body, **{"Idempotency-Key": "order-7"}) for n in range(50)))
