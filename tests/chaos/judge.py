@@ -99,10 +99,23 @@ def placeholders(facts: Facts) -> list[Row]:
     return [row for row in facts.rows if row.text not in arrivals and (row.to, row.wa_id) in facts.unreadable]
 
 
+def asked_in_vain(row: Row, facts: Facts) -> bool:
+    """Whether the library acknowledged it when the phone asked for another copy for the last time, which it does before
+    anybody else sees that, and died with its process before it had sent one. The phone does not ask once more."""
+    asked = [receipt for receipt in facts.receipts if receipt.id == row.wa_id and receipt.type == "retry"]
+    if not asked or row.wa_id in facts.waiting:
+        return False
+    last = max(asked, key=lambda receipt: receipt.at)
+    return _died(last.at, last.ended, facts)
+
+
 def lost(facts: Facts) -> Iterator[Finding]:
-    """What the books say has arrived is on its phone; nothing is forgotten on the way."""
+    """What the books say has arrived is on its phone; nothing is forgotten on the way. A phone that could not read a
+    message, and whose wish for another copy was lost with a process, shows that it waits for one."""
     arrivals, waiting = _by_text(facts), {row.id for row in placeholders(facts)}
     for row in facts.rows:
+        if row.id in waiting and asked_in_vain(row, facts):
+            continue
         if row.status in ARRIVED and row.text not in arrivals:
             how = f"; its phone cannot read it; {evidence(row.wa_id, facts)}" if row.wa_id and row.id in waiting else ""
             yield Finding("lost", row.text, told(row) + how)
@@ -142,10 +155,14 @@ def doubled(facts: Facts) -> Iterator[Finding]:
 
 def out_of_order(facts: Facts) -> Iterator[Finding]:
     """Of one caller's messages to one person, those that arrived did so in the order in which they were accepted. Of
-    one that was ever unknown, or that its phone asked for once more, nobody promises when it arrives."""
+    one that was ever unknown, or that its phone could not read and asked for once more, nobody promises when it
+    arrives: the books say so only when another process sent it again than the one that had sent it."""
     turns = {accepted.ref: accepted for accepted in facts.accepted}
     unsure = {
-        row.text for row in facts.rows if any(status == "unknown" or cause in SENT_AGAIN for status, cause in row.steps)
+        row.text
+        for row in facts.rows
+        if any(status == "unknown" or cause in SENT_AGAIN for status, cause in row.steps)
+        or (row.to, row.wa_id) in facts.unreadable
     }
     latest: dict[tuple[str, str], Accepted] = {}
     for text, arrivals in _by_text(facts).items():

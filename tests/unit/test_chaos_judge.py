@@ -128,10 +128,12 @@ def test_what_never_left_is_on_no_phone(status: str) -> None:
 
 
 def test_order_per_recipient() -> None:
-    """Later ones may not arrive first, but for those that were ever unknown, and other people's."""
+    """Later ones may not arrive first, but for those that were ever unknown, or unreadable at first, and other
+    people's."""
     swapped = (arrival(2), arrival(1))
     assert found(arrivals=swapped) == ["out of order"]
     assert found(arrivals=swapped, rows=(row(1, steps=RESENT), row(2))) == []
+    assert found(arrivals=swapped, unreadable=frozenset({(BUDI, "W1")})) == []
     elsewhere = replace(accepted(1), to="62999"), replace(row(1), to="62999"), arrival(1, person="62999")
     counters = (Counter("shop", BUDI, 1), Counter("shop", "62999", 1))
     assert found(accepted=(elsewhere[0], accepted(2)), rows=(elsewhere[1], row(2)),
@@ -227,3 +229,13 @@ def test_what_was_refused_or_never_rested_is_told() -> None:
     """A caller who got neither 202 nor "try again", and what was still on its way when time was up."""
     assert found(refused=("m3 422 {}",)) == ["refused"]
     assert found(unsettled=("m2 is sending",)) == ["never at rest"]
+
+
+@pytest.mark.parametrize(("ended", "findings"), [(100.5, []), (150.0, ["lost"]), (None, ["lost"])])
+def test_a_phone_that_asked_in_vain(ended: float | None, findings: list[str]) -> None:
+    """Its wish for another copy died with the process that had acknowledged it: nobody can know of it. One that lived
+    on had to send the copy."""
+    asked = (receipt(99.0, ended, "retry"),)
+    unreadable = frozenset({(BUDI, "W2")})
+    assert found(arrivals=(arrival(1),), rows=(row(1), row(2, "sent")), unreadable=unreadable,
+                 receipts=asked, blows=KILLED) == findings  # fmt: skip
