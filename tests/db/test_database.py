@@ -103,7 +103,7 @@ async def test_text_that_postgresql_cannot_hold_is_rejected(open_database: Open,
 
 async def test_a_server_side_timeout_is_not_a_cancellation(open_database: Open) -> None:
     """statement_timeout is StatementTimeout; nobody was cancelled, and the connection lives on."""
-    db = await open_database(size=1, statement_timeout=0.05)
+    db = await open_database(size=1, statement_timeout=0.5)
     pid = await backend(db)
     with pytest.raises(StatementTimeout):
         await db.fetch("SELECT pg_sleep(60)")
@@ -112,7 +112,7 @@ async def test_a_server_side_timeout_is_not_a_cancellation(open_database: Open) 
 
 async def test_a_server_side_timeout_in_a_cancelled_task_is_still_a_timeout(open_database: Open) -> None:
     """A statement that a cancelled task runs to clean up, and that times out, is StatementTimeout and no new cancel."""
-    db = await open_database(statement_timeout=0.05)
+    db = await open_database(statement_timeout=0.5)
     outcome: list[BaseException] = []
 
     async def cleans_up() -> None:
@@ -280,7 +280,7 @@ async def test_a_restart_of_postgresql_is_survived(open_database: Open, own_post
 
 async def test_a_server_that_vanished_silently_is_given_up(open_database: Open, own_postgres: EmbeddedPostgres) -> None:
     """Where the server neither answers nor hangs up, this side ends the statement, uncertain; nothing is poisoned."""
-    db = await open_database(own_postgres.url, size=1, statement_timeout=0.2)
+    db = await open_database(own_postgres.url, size=1, statement_timeout=1.0)
     pid = await backend(db)
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -487,9 +487,9 @@ async def test_a_connection_lost_during_commit_is_uncertain(table: Database) -> 
 
 async def test_a_transaction_may_have_its_own_timeout(open_database: Open) -> None:
     """statement_timeout inside a transaction is its own, and the pool's afterwards."""
-    db = await open_database(size=1, statement_timeout=0.05)
+    db = await open_database(size=1, statement_timeout=0.5)
     async with db.transaction(statement_timeout=0) as tx:
-        await tx.execute("SELECT pg_sleep(0.2)")
+        await tx.execute("SELECT pg_sleep(0.8)")
     with pytest.raises(StatementTimeout):
         await db.fetch("SELECT pg_sleep(60)")
 

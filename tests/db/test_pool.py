@@ -113,11 +113,11 @@ async def test_a_cancelled_connect_gives_its_slot_back(server: FakeServer) -> No
 
 async def test_a_queue_that_moves_is_waited_in(server: FakeServer) -> None:
     """Patience is for a queue that stands still: as long as connections come back, a waiter keeps its place."""
-    pool = Pool(server.connect, 2, patience=0.2, longest_wait=60)
+    pool = Pool(server.connect, 2, patience=2.0, longest_wait=60)
     slow, quick = await pool.acquire(), await pool.acquire()
     waiting = [asyncio.create_task(pool.acquire()) for _ in range(20)]
     for task in waiting:
-        await asyncio.sleep(0.03)
+        await asyncio.sleep(0.12)
         pool.release(quick)
         quick = await task
     pool.release(slow)
