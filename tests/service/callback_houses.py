@@ -32,7 +32,7 @@ async def open_receiver(loop: asyncio.AbstractEventLoop) -> AsyncIterator[OpenRe
 
     yield open_one
     for receiver in opened:
-        await receiver.stop()
+        await receiver.close()
 
 
 @pytest.fixture

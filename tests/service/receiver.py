@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -46,21 +47,33 @@ class Receiver:
     port: int = 0
     _now: int = 0
     _runner: web.AppRunner | None = None
+    _held: socket.socket | None = None
 
     async def start(self) -> None:
         """Listen, after a `stop` on the same port as before."""
+        if self._held is None:
+            # Bound and never listening: between a `stop` and the next `start` nobody else gets the port.
+            self._held = socket.socket()
+            self._held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self._held.bind(("127.0.0.1", 0))
+            self.port = self._held.getsockname()[1]
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", self._take)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
-        self.port = self._runner.addresses[0][1]
 
     async def stop(self) -> None:
         """Whoever connects now is refused."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+
+    async def close(self) -> None:
+        """Stop for good."""
+        await self.stop()
+        if self._held is not None:
+            self._held.close()
 
     def url(self, path: str = "/hook") -> str:
         """Where it listens."""

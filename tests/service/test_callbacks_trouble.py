@@ -60,7 +60,7 @@ async def test_a_receiver_that_hangs_is_tried_again(
     open_house: OpenHouse, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its time ends; what it says after that counts for nothing."""
-    monkeypatch.setattr(posting, "PATIENCE", 0.3)
+    monkeypatch.setattr(posting, "PATIENCE", 3.0)
 
     async def hangs_at_first(_: Call) -> web.Response:
         if len(receiver.calls) == 1:
@@ -75,8 +75,11 @@ async def test_a_receiver_that_hangs_is_tried_again(
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_a_dead_endpoint_holds_nobody_up(open_house: OpenHouse, open_receiver: OpenReceiver) -> None:
+async def test_a_dead_endpoint_holds_nobody_up(
+    open_house: OpenHouse, open_receiver: OpenReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One hangs for ever, one refuses connections: the third gets everything meanwhile, as does another tenant's."""
+    monkeypatch.setattr(posting, "PATIENCE", 3600.0)
     hangs, gone, well, other = [await open_receiver() for _ in range(4)]
 
     async def for_ever(_: Call) -> web.Response:
@@ -153,7 +156,7 @@ async def test_an_answer_without_end_is_an_answer(
     open_house: OpenHouse, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who says 200 and then talks for ever, or drips, has accepted: it is not posted again, and the next one goes."""
-    monkeypatch.setattr(posting, "PATIENCE", 1.0)
+    monkeypatch.setattr(posting, "PATIENCE", 3.0)
 
     async def chatters(call: Call) -> web.StreamResponse:
         response = web.StreamResponse()

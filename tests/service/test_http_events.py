@@ -25,6 +25,13 @@ async def events(house: House, **params: Any) -> Any:
     return answer.body
 
 
+async def someone_waits(house: House) -> None:
+    """Until a reader of alpha's waits for an event; the test fails after a minute."""
+    async with asyncio.timeout(60):
+        while not house.gateway.news.feed._waiting.get(ALPHA):
+            await asyncio.sleep(0.01)
+
+
 async def read_to_the_end(house: House, limit: int) -> list[dict[str, Any]]:
     """Page by page."""
     found: list[dict[str, Any]] = []
@@ -104,7 +111,7 @@ async def test_readers_who_wait_are_few_and_another_tenant_s_are_others(
     """One too many is told to come later; who does not wait is answered, and so is another tenant."""
     monkeypatch.setattr("core.paths.events.MOST_WAITING", 1)
     waiting = asyncio.create_task(events(house, wait=60))
-    await asyncio.sleep(0.1)
+    await someone_waits(house)
     refused = await house.call("GET", "/api/events", params={"wait": 60})
     assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (429, "too_many_waiting", "2")
     assert await events(house) == {"events": [], "next": 0}
@@ -122,7 +129,7 @@ async def test_waiting_ends_by_itself(house: House) -> None:
 async def test_shutting_down_answers_who_waits(house: House) -> None:
     """At once, so that nobody's answer is lost with the gateway."""
     waiting = asyncio.create_task(events(house, wait=60))
-    await asyncio.sleep(0.1)
+    await someone_waits(house)
     house.stop.set()
     async with asyncio.timeout(30):
         assert await waiting == {"events": [], "next": 0}
@@ -131,7 +138,7 @@ async def test_shutting_down_answers_who_waits(house: House) -> None:
 async def test_a_key_revoked_meanwhile_hears_nothing(house: House) -> None:
     """Whoever waits with a key that ends is refused like everybody else with such a key."""
     waiting = asyncio.create_task(house.call("GET", "/api/events", params={"wait": 60}))
-    await asyncio.sleep(0.1)
+    await someone_waits(house)
     await house.gateway.store.rotate_key(ALPHA, "sha256:" + "0" * 64)
     await house.gateway.store.add_incoming(incoming(tenant=ALPHA))
     answer = await waiting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -161,11 +162,16 @@ async def test_a_phone_goes_offline(page: Tab, sandbox: Sandbox) -> None:
 async def test_it_lives_through_a_reload_and_a_restart(browser: Tab, sandbox: Sandbox) -> None:
     """The address keeps phone and chat; while the sandbox is away the page says so, and goes on when it is back."""
     sandbox.phone(BUDI, "Budi")
-    async with serve_control(sandbox, 0) as url:
-        await browser.open(f"{url}/#{BUDI}/{TOKO}")
-        await browser.wait_for("document.querySelector('#peer').textContent === 'Toko Maju'")
-    await browser.wait_for("!document.querySelector('#away').hidden")
-    async with serve_control(sandbox, int(url.rpartition(":")[2])):
-        await browser.wait_for("document.querySelector('#away').hidden")
-        await sandbox.phone(TOKO).send(BUDI, "Sudah kembali?")
-        await browser.wait_for(f"{LAST} === 'Sudah kembali?'")
+    with socket.socket() as held:
+        # Bound and never listening: while the sandbox is away nobody else on this machine gets its port.
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        async with serve_control(sandbox, port) as url:
+            await browser.open(f"{url}/#{BUDI}/{TOKO}")
+            await browser.wait_for("document.querySelector('#peer').textContent === 'Toko Maju'")
+        await browser.wait_for("!document.querySelector('#away').hidden")
+        async with serve_control(sandbox, port):
+            await browser.wait_for("document.querySelector('#away').hidden")
+            await sandbox.phone(TOKO).send(BUDI, "Sudah kembali?")
+            await browser.wait_for(f"{LAST} === 'Sudah kembali?'")

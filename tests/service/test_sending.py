@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -114,7 +114,7 @@ async def test_behind_a_slow_gap_urgent_goes_next_and_what_expires_never_goes(
     open_house: Callable[..., Awaitable[House]],
 ) -> None:
     """1,000 bulk messages wait; an urgent one goes next; one that expires in a second says so and returns its count."""
-    house = await open_house(alpha=paced(1.5, 1.5))
+    house = await open_house(alpha=paced(4.0, 4.0))
     first = await house.send("628120000000", priority="bulk")
     await house.until(first, "sent")
     for start in range(0, 1000, 50):
@@ -162,7 +162,7 @@ async def test_plugins_hear_of_every_status_in_order(database_url: str, tmp_path
         house.gateway.dry_run.answers.append(SendFailed("no"))
         failed = await house.send()
         await house.until(failed, "failed")
-        later = await house.send(send_at="2027-01-01T00:00:00Z")
+        later = await house.send(send_at=(datetime.now(UTC) + timedelta(days=2)).isoformat())
         await house.call("DELETE", later.headers["Location"])
     [(seen,)] = house.rows("SELECT value FROM plugin_data WHERE tenant_id = %s AND plugin = 'witness'", (ALPHA,))
     assert seen == [

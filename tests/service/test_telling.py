@@ -139,8 +139,8 @@ async def test_plugins_and_callbacks_end_in_order_however_long_sessions_take(
 ) -> None:
     """They have their share of the time in which a gateway ends, also when something else takes all of it."""
     (tmp_path / "last.py").write_text(LAST)
-    monkeypatch.setattr(app, "_SHUTDOWN", 2.0)
-    monkeypatch.setattr(app, "_LAST_SHARE", 1.9)
+    monkeypatch.setattr(app, "_SHUTDOWN", 6.0)
+    monkeypatch.setattr(app, "_LAST_SHARE", 5.5)
     async with running(database_url, settings_of(tmp_path, alpha={"plugins": {"last": {}}})) as house:
         house.gateway.supervisor.close = lambda _: asyncio.sleep(3600)  # type: ignore[method-assign,assignment]
         telling, callbacks = house.gateway.news.telling, house.gateway.news.callbacks
