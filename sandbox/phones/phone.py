@@ -145,11 +145,11 @@ class Phone:
         self.line.set(contact(str(other.jid(PN)), name, str(other.jid(LID))))
 
     # -- seeing ------------------------------------------------------------------------------------------------------
-    async def next(self, timeout: float = 10) -> Received:
+    async def next(self, timeout: float = 30) -> Received:
         """The oldest message that nobody took yet. Raises TimeoutError after `timeout` seconds."""
         return await asyncio.wait_for(self._untaken.get(), timeout)
 
-    async def receipt(self, message_id: str, type: str, timeout: float = 10) -> ReceiptSeen:
+    async def receipt(self, message_id: str, type: str, timeout: float = 30) -> ReceiptSeen:
         """The receipt of this type for a message that the phone sent. Raises TimeoutError after `timeout` seconds."""
         async with asyncio.timeout(timeout):
             while True:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.wire.town import Town
 
 PROGRAM = Path(__file__).with_name("client_process.py")
-PATIENCE = 30
+PATIENCE = 60
 """Seconds until something that should happen in another process counts as not happening."""
 
 
@@ -101,7 +101,7 @@ class ClientProcess:
         if self.child.returncode is None:
             self.order("exit")
             try:
-                await asyncio.wait_for(self.child.wait(), 10)
+                await asyncio.wait_for(self.child.wait(), PATIENCE)
             except TimeoutError:
                 self.child.kill()
                 await self.child.wait()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tests.wire.processes import is_running
 from tests.wire.town import until
 
 if TYPE_CHECKING:
@@ -25,13 +26,14 @@ async def opened(town: Town, points: Path) -> None:
 
 
 async def killed_at(point: str, points: Path, town: Town, to: str) -> dict[str, Any]:
-    """A message whose process was killed there; as it was accepted. The phone is off until then: a receipt that the
-    library confirms in the moment before the kill is never seen by anybody."""
+    """A message whose process was killed there; as it was accepted. The phone is off until nothing is left of the
+    process: a receipt that the library confirms in the moment before the kill is never seen by anybody."""
     phone = town.sandbox.phone(to)
     phone.online = False
     (points / point).write_text("kill")
     message = await town.send("shop", to, point)
-    await until(lambda: list(points.glob(f"{point}.*")), bool)
+    [struck] = await until(lambda: list(points.glob(f"{point}.*")), bool)
+    await until(lambda: is_running(int(struck.suffix[1:])), lambda running: not running)
     phone.online = True
     return message
 
@@ -81,4 +83,4 @@ async def test_without_an_answer_and_a_receipt_it_waits_and_keeps_only_its_recip
     for each in (message, behind):
         await town.until_status("shop", each["id"], "delivered")
     assert [got.text for got in budi.received] == ["one", "two"]
-    assert [got.text for got in siti.received] == ["three"]
+    await until(lambda: [got.text for got in siti.received], lambda texts: texts == ["three"])

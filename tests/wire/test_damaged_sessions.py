@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.wire.logins import disagreements, talk
 from tests.wire.processes import session_processes
+from tests.wire.town import until
 
 if TYPE_CHECKING:
     from tests.wire.town import Town
@@ -35,7 +36,7 @@ async def test_one_damaged_conversation_ends_no_process(town: Town) -> None:
     others = town.query(OTHERS, theirs)
     await town.serve()
     await town.until_state("shop", "connected")
-    assert town.gateway.stderr.count("login.conversation_damaged") == 1
+    await until(lambda: town.gateway.stderr.count("login.conversation_damaged"), lambda count: count == 1)
     assert town.query(OTHERS, theirs) == others
     [process] = session_processes(town.gateway.pid)
     await talk(town, ("shop", SHOP), budi, 3, "anew")

@@ -36,6 +36,7 @@ async def test_a_process_that_was_stopped_before_a_send_and_wakes_after_a_take_o
     [sleeper] = session_processes(first.pid)
     budi = town.sandbox.phone(BUDI, "Budi")
     await town.send("shop", BUDI, "before", wait=20)
+    assert (await budi.next()).text == "before"
     second = await town.serve()
 
     (armed / "handing_over").write_text("stop")
@@ -51,8 +52,9 @@ async def test_a_process_that_was_stopped_before_a_send_and_wakes_after_a_take_o
     await until(lambda: first.stderr, lambda log: "is held by another process now" in log)
     await until(lambda: [message.text for message in budi.received], lambda texts: texts[1:] == ["once"])
     await town.send("shop", BUDI, "after", wait=20)
-    assert [message.text for message in budi.received] == ["before", "once", "after"]
-    assert "did not leave: " in first.stderr
+    in_order = ["before", "once", "after"]
+    await until(lambda: [message.text for message in budi.received], lambda texts: texts == in_order)
+    await until(lambda: first.stderr, lambda log: "did not leave: " in log)
 
     # The new holder comes back when it is replaced: it may have been the old one.
     await town.sandbox.replace(SHOP, device)

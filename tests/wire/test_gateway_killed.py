@@ -27,7 +27,8 @@ async def test_nothing_is_lost_when_the_gateway_is_killed(sandbox: Sandbox, tmp_
         await town.serve()
         await town.pair("shop", SHOP)
         budi, siti = sandbox.phone(BUDI, "Budi"), sandbox.phone(SITI, "Siti")
-        await town.send("shop", BUDI, "hello", wait=20)
+        hello = await town.send("shop", BUDI, "hello", wait=20)
+        await town.until_status("shop", hello["id"], "delivered")
         processes = session_processes(town.gateway.pid)
         [device] = sandbox.devices(SHOP)
         sandbox.hold_acks(SHOP, True)
@@ -54,4 +55,4 @@ async def test_nothing_is_lost_when_the_gateway_is_killed(sandbox: Sandbox, tmp_
         assert (await town.status_of("shop", in_flight["id"]))["status"] in ("sent", "delivered")
         await town.until_state("shop", "connected")
         await town.send("shop", SITI, "again", wait=20)
-        assert [message.text for message in siti.received] == ["in flight", "again"]
+        await until(lambda: [message.text for message in siti.received], lambda texts: texts == ["in flight", "again"])

@@ -81,7 +81,7 @@ async def test_killed_session_processes_lose_nothing_without_a_name(town: Town, 
     assert set(times) == sent
     assert {message_id: n for message_id, n in times.items() if n > 1} == {}
     assert len(found["message.lost"]) >= 2
-    assert "incoming.lost" in town.gateway.stderr
+    await until(lambda: town.gateway.stderr, lambda log: "incoming.lost" in log)
     assert town.query("SELECT * FROM arrivals") == []
     assert (
         town.query("SELECT * FROM incoming_messages i JOIN events e ON e.incoming = i.id WHERE e.type = 'message.lost'")
@@ -102,7 +102,10 @@ async def test_a_message_that_was_opened_and_of_which_nothing_was_written_is_nam
     with lock.cursor() as cursor:
         cursor.execute("LOCK TABLE whatsmeow_message_secrets IN EXCLUSIVE MODE")
         lost = await carol.send(SHOP, "two")
-        waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%%message_secrets%%'"
+        waiting = (
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event_type = 'Lock' AND query LIKE '%%message_secrets%%'"
+        )
         await until(lambda: town.query(waiting), bool)
         [process] = session_processes(town.gateway.pid)
         os.kill(process, signal.SIGKILL)

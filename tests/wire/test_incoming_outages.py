@@ -20,14 +20,17 @@ MEGABYTE = 1 << 20
 
 SLOW = """
 import asyncio
+from pathlib import Path
 
 from core import hookimpl
 
 
 @hookimpl
 async def on_message(message, gateway):
-    await asyncio.sleep(0.02)
     shown = await gateway.store.get("shown") or []
+    # Far from done when it is stopped, however long that takes to come about; then there is a file, and no more hurry.
+    behind = len(shown) >= 150 and not Path(__file__).with_name("quicker").exists()
+    await asyncio.sleep(0.3 if behind else 0.02)
     await gateway.store.set("shown", [*shown, message.content])
 """
 
@@ -63,7 +66,7 @@ async def test_300_messages_while_postgresql_is_away_and_comes_back(
         await asyncio.to_thread(own_postgres.stop)
         for number in (SHOP, CAFE):
             device = sandbox.devices(number)[0]
-            await until(lambda n=number, d=device: sandbox.is_online(n, d), lambda online: not online, within=10)
+            await until(lambda n=number, d=device: sandbox.is_online(n, d), lambda online: not online, within=30)
         await speaking
         own_postgres.start()
         for tenant in ("shop", "cafe"):
@@ -107,6 +110,7 @@ async def test_300_messages_against_a_slow_plugin_with_a_restart_in_between(town
     assert max(grown) < 24 * MEGABYTE, grown
     assert await town.stop() == 0
     assert len(shown(town)) < 300
+    (tmp_path / "own" / "quicker").touch()
     await town.serve()
     await until(lambda: shown(town), lambda texts: len(texts) >= 300)
     assert sorted(shown(town)) == expected(phones, 100)

@@ -35,7 +35,7 @@ async def test_twenty_logins_need_no_scan_after_a_kill_nor_without_the_store(tow
     await until(lambda: connected(town), lambda tenants: tenants == list(NUMBERS))
     await everybody_talks(town, "first")
     for what in ("killed", "without a store"):
-        await town.kill()
+        await town.kill_and_wait()
         if what == "without a store":
             drop_store(town)
         await town.serve()
@@ -43,4 +43,4 @@ async def test_twenty_logins_need_no_scan_after_a_kill_nor_without_the_store(tow
         await everybody_talks(town, what)
     assert {number: town.sandbox.devices(number) for number in NUMBERS.values()} == devices
     assert all(len(held) == 1 for held in devices.values())
-    assert disagreements(town) == []
+    await until(lambda: disagreements(town), lambda found: found == [])

@@ -44,7 +44,7 @@ async def test_no_scan_after_a_kill_nor_without_the_store(town: Town) -> None:
     await town.until_state("shop", "connected")
     await talk(town, ("shop", SHOP), budi, 5, "killed")
 
-    await town.kill()
+    await town.kill_and_wait()
     keys = town.query("SELECT key FROM auth_keys ORDER BY 1")
     drop_store(town)
     await budi.send(SHOP, "meanwhile")
@@ -75,7 +75,7 @@ async def test_an_older_backup_loses_no_message(town: Town) -> None:
     await town.serve()
     await town.until_state("shop", "connected")
     await talk(town, ("shop", SHOP), budi, 50, "lost")
-    await town.kill()
+    await town.kill_and_wait()
     for table in tables:
         town.query(f"DELETE FROM whatsmeow_{table}")
         town.query(f"INSERT INTO whatsmeow_{table} SELECT * FROM backup_{table}")

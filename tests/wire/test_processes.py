@@ -44,7 +44,7 @@ async def test_a_process_that_dies_and_one_that_stands_still(town: Town) -> None
     """Killed: what was on its way is known by its receipt, the queue goes on. Standing still: killed, and opened again.
     Tenants in other processes notice nothing. (The receipt comes when the process is dead: the library confirms one
     before anybody else sees it, so that one which comes just before the end may be lost with it.)"""
-    town.installation.write("service.yaml", "sessions: {per_process: 1, stuck_after: 3}\n")
+    town.installation.write("service.yaml", "sessions: {per_process: 1, stuck_after: 8}\n")
     for tenant in ("shop", "cafe"):
         await town.add(tenant)
     await town.serve()
@@ -65,7 +65,7 @@ async def test_a_process_that_dies_and_one_that_stands_still(town: Town) -> None
     town.sandbox.hold_acks(SHOP, False)
     budi.online = True
     await town.until_status("shop", queued["id"], "sent", "delivered")
-    assert [message.text for message in siti.received] == ["later"]
+    await until(lambda: [message.text for message in siti.received], lambda texts: texts == ["later"])
     assert (await town.state("cafe"))["since"] == since
 
     since = (await town.state("shop"))["since"]
@@ -73,7 +73,7 @@ async def test_a_process_that_dies_and_one_that_stands_still(town: Town) -> None
     await gone(cafe)
     await town.send("cafe", BUDI, "again", wait=30)
     await town.until_state("cafe", "connected")
-    assert [message.text for message in budi.received] == ["nobody knows", "again"]
+    await until(lambda: [message.text for message in budi.received], lambda texts: texts == ["nobody knows", "again"])
     assert (await town.state("shop"))["since"] == since
     await town.until_status("shop", in_flight["id"], "delivered")
     await stops_in_time(town)

@@ -161,6 +161,6 @@ async def test_closing_does_not_wait_for_a_consumer_that_stands_still(
     # Taken in: one by the handler, 64 by the queue, one by the blocked thread, 101 by Go.
     (device,) = wire.sandbox.devices(SHOP)
     await until(lambda: wire.sandbox.waiting(SHOP, device) <= 200 - 130)
-    assert await shop.ask("close", "shop", timeout=3) is True
+    assert await shop.ask("close", "shop", timeout=10) is True
     await shop.ask("tick")
     assert "Received was not handled before the session was closed, and is dropped" in shop.logged()

@@ -43,9 +43,9 @@ async def until_shared(town: Town, *sizes: int) -> None:
         await asyncio.sleep(0.2)
 
 
-def connected_by(process: GatewayProcess) -> str:
-    """Who was connected there last."""
-    return re.findall(r"(t\d) is connected as", process.stderr)[-1]
+async def connected_by(process: GatewayProcess) -> str:
+    """Who was connected there last. The log may come after the state that it tells of."""
+    return str((await until(lambda: re.findall(r"(t\d) is connected as", process.stderr), bool))[-1])
 
 
 async def started(town: Town) -> GatewayProcess:
@@ -82,11 +82,11 @@ async def test_two_machines_share_the_sessions(town: Town) -> None:
     assert len(session_processes(gateway.pid)) == len(session_processes(worker.pid)) == 1
     await talk(town, "shared")
 
-    there = connected_by(worker)
+    there = await connected_by(worker)
     since = (await town.state(there))["since"]
     assert (await town.ask(there, "POST", "/api/reconnect"))[0] == 200
     await until(lambda: town.state(there), lambda now: now["state"] == "connected" and now["since"] != since)
-    assert worker.stderr.count(f"{there} is connected as") == 2
+    await until(lambda: worker.stderr.count(f"{there} is connected as"), lambda count: count == 2)
 
     killed = [worker.pid, *session_processes(worker.pid)]
     begun = time.monotonic()
@@ -107,7 +107,7 @@ async def test_a_worker_comes_and_goes(town: Town) -> None:
         await until_shared(town, 2, 2)
         await talk(town, round_)
         processes = session_processes(worker.pid)
-        there = connected_by(worker)
+        there = await connected_by(worker)
         assert await asyncio.to_thread(worker.stop) == 0
         assert worker.stdout == "gapura worker ready\n"
         assert [pid for pid in processes if is_running(pid)] == []
@@ -127,7 +127,7 @@ async def test_a_worker_logs_out_and_pairs_for_the_gateway(town: Town) -> None:
     await town.pair("t1", NUMBERS["t1"])
     worker = await town.work()
     await until_shared(town, 1, 1)
-    there = connected_by(worker)
+    there = await connected_by(worker)
     assert (await town.ask(there, "POST", "/api/logout"))[0] == 200
     await town.until_state(there, "logged_out")
     assert town.sandbox.devices(NUMBERS[there]) == []

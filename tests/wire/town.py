@@ -83,8 +83,15 @@ class Town:
             await until(lambda pid=pid: is_running(pid), lambda running: not running)
 
     async def kill(self) -> None:
-        """SIGKILL to the gateway."""
+        """SIGKILL to the gateway. Its session processes live on for a moment, and end in order."""
         await asyncio.to_thread(self.gateway.kill)
+
+    async def kill_and_wait(self) -> None:
+        """The same, and nobody of it is left: what is in the database now is nobody's."""
+        processes = session_processes(self.gateway.pid)
+        await self.kill()
+        for pid in processes:
+            await until(lambda pid=pid: is_running(pid), lambda running: not running)
 
     async def ask(self, tenant: str, method: str, path: str, **options: Any) -> tuple[int, Any]:
         """(status, JSON) of a request with the tenant's key."""
