@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from core.web.opt_outs import OptOuts
 from core.web.pairing import PAGE, PairingRoutes
 from core.web.quota import RecipientQuotas
 from core.web.sending import Sending
+from core.web.server import STRAIGHT
 from core.web.status import SessionState
 from core.web.whitelist import Whitelist
 
@@ -33,12 +35,16 @@ def make_app(services: Services) -> web.Application:
     """The HTTP application of one gateway, to be run by a `Runner`. docs/api.md describes its answers."""
     sending, events = Sending(services), Events(services)
     rules: dict[web.AbstractRoute, Rule] = {}
-    app = web.Application(client_max_size=LARGEST, middlewares=[Gate(services, rules).pass_through])
+    gate = Gate(services, rules)
+    app = web.Application(client_max_size=LARGEST, middlewares=[gate.pass_through])
+    app[STRAIGHT] = straight = {}
     app.on_shutdown.extend((sending.stop_waiting, events.stop_waiting))
     for method, path, handler, rule in _routes(services, sending, events):
         resource = app.router.add_resource(path)
         for name in ("GET", "HEAD") if method == "GET" else (method,):
             rules[resource.add_route(name, handler, expect_handler=accept_expectation)] = rule
+            if "{" not in path:
+                straight[name, path] = partial(gate.answer, rule, handler)
     return app
 
 

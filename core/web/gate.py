@@ -45,7 +45,7 @@ class Rule:
 
 
 class Gate:
-    """The one middleware."""
+    """What every request passes, whoever found its handler."""
 
     def __init__(self, services: Services, rules: Mapping[web.AbstractRoute, Rule]) -> None:
         self._tenants, self._sessions, self._clock = services.tenants, services.sessions, services.clock
@@ -53,9 +53,12 @@ class Gate:
 
     @web.middleware
     async def pass_through(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """The handler's answer, or the problem that kept it from answering."""
+        """For a middleware: the answer to what aiohttp's router has found, or has not found."""
+        return await self.answer(self._rules.get(request.match_info.route), handler, request)
+
+    async def answer(self, rule: Rule | None, handler: Handler, request: web.Request) -> web.StreamResponse:
+        """The handler's answer, or the problem that kept it from answering. `rule`: the route's, if there is one."""
         started = self._clock.monotonic()
-        rule = self._rules.get(request.match_info.route)
         try:
             await self._let_in(request, rule)
             response = await handler(request)
