@@ -28,7 +28,7 @@ _JSON = "application/json"
 _encode = msgspec.json.Encoder().encode
 
 
-def respond(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+def respond(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> web.StreamResponse:
     """`body` as JSON."""
     return Whole(status=status, body=_encode(body), headers={"Content-Type": _JSON, **(headers or {})})
 

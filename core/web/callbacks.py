@@ -26,7 +26,7 @@ class CallbackRoutes:
     def __init__(self, services: Services) -> None:
         self._store, self._tenants = services.callbacks, services.tenants
 
-    async def get(self, request: web.Request) -> web.Response:
+    async def get(self, request: web.Request) -> web.StreamResponse:
         """How the endpoints fare, and the deliveries, the newest event first."""
         tenant = request[CALLER].tenant
         settings = self._tenants.settings(tenant)
@@ -43,7 +43,7 @@ class CallbackRoutes:
         endpoints = [answers.endpoint(one, states.get(one.name)) for one in settings.callbacks]
         return answers.respond(answers.callbacks(endpoints, found[:limit], has_more=len(found) > limit))
 
-    async def redeliver(self, request: web.Request) -> web.Response:
+    async def redeliver(self, request: web.Request) -> web.StreamResponse:
         """Try it again for another day, as what it was: the same webhook-id."""
         tenant = request[CALLER].tenant
         settings = self._tenants.settings(tenant)

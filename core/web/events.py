@@ -31,7 +31,7 @@ class Events:
         """The gateway is shut down."""
         self._feed.close()
 
-    async def get(self, request: web.Request) -> web.Response:
+    async def get(self, request: web.Request) -> web.StreamResponse:
         """Those behind `?after=`; with `wait=`, as soon as there is one. `after=latest`: only where to begin."""
         caller = request[CALLER]
         settings = self._tenants.settings(caller.tenant)

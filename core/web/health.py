@@ -20,11 +20,11 @@ class Health:
     def __init__(self, services: Services) -> None:
         self._ready = services.ready
 
-    async def alive(self, _: web.Request) -> web.Response:
+    async def alive(self, _: web.Request) -> web.StreamResponse:
         """The process lives: it answers."""
         return answers.respond({"alive": True})
 
-    async def ready(self, _: web.Request) -> web.Response:
+    async def ready(self, _: web.Request) -> web.StreamResponse:
         """200, or 503 with what keeps it from working."""
         reasons = await self._ready()
         if not reasons:

@@ -24,7 +24,7 @@ class OptOuts:
     def __init__(self, services: Services) -> None:
         self._opt_outs, self._tenants = services.opt_outs, services.tenants
 
-    async def get(self, request: web.Request) -> web.Response:
+    async def get(self, request: web.Request) -> web.StreamResponse:
         """A thousand, those behind `?after=`."""
         tenant = request[CALLER].tenant
         only(request, "after", lenient=self._tenants.settings(tenant).api == "legacy")

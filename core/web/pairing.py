@@ -34,7 +34,7 @@ class PairingRoutes:
         self._tenants, self._sessions, self._session_of = services.tenants, services.sessions, services.session_of
         self._public_url = services.settings.server.public_url
 
-    async def get(self, request: web.Request) -> web.Response:
+    async def get(self, request: web.Request) -> web.StreamResponse:
         """The state, and the QR code while there is one. Begins to pair, unless `?start=0` or there is a phone."""
         tenant = self._tenant(request, LINK, "start")
         begins = "start" not in request.query or switched_on(request, "start")
@@ -46,18 +46,18 @@ class PairingRoutes:
                 raise
         return answers.respond(self._told(tenant))
 
-    async def image(self, request: web.Request) -> web.Response:
+    async def image(self, request: web.Request) -> web.StreamResponse:
         """The QR code as a PNG; begins to pair. 409 when there is nothing to show because a phone is linked."""
         tenant = self._tenant(request, LINK)
         pairing = await self._sessions.pair(tenant, force=_forced(request))
         return web.Response(body=qr.png(pairing.qr or ""), content_type="image/png")
 
-    async def page(self, request: web.Request) -> web.Response:
+    async def page(self, request: web.Request) -> web.StreamResponse:
         """The page that shows all that and follows it. Opening it changes nothing; its script begins to pair."""
         self._tenant(request, LINK)
         return html.pairing()
 
-    async def code(self, request: web.Request) -> web.Response:
+    async def code(self, request: web.Request) -> web.StreamResponse:
         """The eight characters to type into the phone with that number; begins to pair if need be. `?force=1`: the
         number may be another than before; a link cannot ask for that, it was made so or not."""
         tenant = self._tenant(request, LINK if LINK in request.query else "force")
@@ -67,7 +67,7 @@ class PairingRoutes:
         pairing = await self._sessions.pair(tenant, phone, force=_forced(request))
         return answers.respond({"code": answers.pairing_code(pairing.code), "expires_at": pairing.code_until})
 
-    async def link(self, request: web.Request) -> web.Response:
+    async def link(self, request: web.Request) -> web.StreamResponse:
         """The address of a page that pairs this one tenant, good for ten minutes; with `?force=1` also with another
         number than before."""
         tenant = self._tenant(request, "force")

@@ -19,7 +19,7 @@ class RecipientQuotas:
     def __init__(self, quotas: Quotas) -> None:
         self._quotas = quotas
 
-    async def get(self, request: web.Request) -> web.Response:
+    async def get(self, request: web.Request) -> web.StreamResponse:
         """The quota of one number."""
         quota = await self._quotas.of(request[CALLER].tenant, request.match_info["number"])
         return answers.respond(answers.recipient_quota(quota))

@@ -38,7 +38,7 @@ class Sending:
         """The gateway is shut down: who waits for a message to be sent is answered with what is known."""
         self._stopping.set()
 
-    async def post(self, request: web.Request) -> web.Response:
+    async def post(self, request: web.Request) -> web.StreamResponse:
         """202 when the message is stored, 200 when it was sent within the time that the caller waits."""
         caller = request[CALLER]
         settings = self._tenants.settings(caller.tenant)
@@ -55,13 +55,13 @@ class Sending:
         seconds = asked if asked is not None else PATIENCE if settings.answer == "sent" else 0
         return await self._answer(caller.tenant, wanted, admitted, seconds, asked)
 
-    async def _explain(self, caller: Principal, wanted: SendRequest) -> web.Response:
+    async def _explain(self, caller: Principal, wanted: SendRequest) -> web.StreamResponse:
         await confirm(self._tenants, caller)
         return answers.respond(answers.preview(await self._admission.preview(caller.tenant, caller.key, wanted)))
 
     async def _answer(
         self, tenant: str, wanted: SendRequest, admitted: Admitted, seconds: int, asked: int | None
-    ) -> web.Response:
+    ) -> web.StreamResponse:
         headers = {"Location": f"/api/messages/{admitted.id}"}
         if admitted.replayed:
             headers["Idempotency-Replayed"] = "true"

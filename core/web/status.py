@@ -21,17 +21,17 @@ class SessionState:
     def __init__(self, services: Services) -> None:
         self._tenants, self._sessions, self._session_of = services.tenants, services.sessions, services.session_of
 
-    async def get(self, request: web.Request) -> web.Response:
+    async def get(self, request: web.Request) -> web.StreamResponse:
         """The session of the caller's tenant."""
         return self._told(request[CALLER].tenant)
 
-    async def logout(self, request: web.Request) -> web.Response:
+    async def logout(self, request: web.Request) -> web.StreamResponse:
         """Unlink the phone; the session as it is then."""
         tenant = self._tenant(request)
         await self._sessions.logout(tenant)
         return self._told(tenant)
 
-    async def reconnect(self, request: web.Request) -> web.Response:
+    async def reconnect(self, request: web.Request) -> web.StreamResponse:
         """Close the connection and open it again; the session as it is then."""
         tenant = self._tenant(request)
         await self._sessions.reconnect(tenant)
@@ -44,6 +44,6 @@ class SessionState:
         check_whatsapp(settings.transport)
         return tenant
 
-    def _told(self, tenant: str) -> web.Response:
+    def _told(self, tenant: str) -> web.StreamResponse:
         transport = self._tenants.settings(tenant).transport
         return answers.respond(answers.session(tenant, transport, self._session_of(tenant)))

@@ -23,18 +23,18 @@ class Whitelist:
     def __init__(self, services: Services) -> None:
         self._store, self._tenants = services.store, services.tenants
 
-    async def get(self, request: web.Request) -> web.Response:
+    async def get(self, request: web.Request) -> web.StreamResponse:
         """All of them."""
         listed = await self._store.whitelist(request[CALLER].tenant)
         return answers.respond({"whitelist": listed, "total": len(listed)})
 
-    async def post(self, request: web.Request) -> web.Response:
+    async def post(self, request: web.Request) -> web.StreamResponse:
         """201 when the number is new, 200 when it stood there."""
         to = await self._number(request)
         is_new = await self._store.whitelist_add(request[CALLER].tenant, to)
         return answers.respond({"number": to, "whitelisted": True}, 201 if is_new else 200)
 
-    async def delete(self, request: web.Request) -> web.Response:
+    async def delete(self, request: web.Request) -> web.StreamResponse:
         """200 when it stood there, else 404."""
         to = await self._number(request)
         if not await self._store.whitelist_remove(request[CALLER].tenant, to):

@@ -222,6 +222,28 @@ async def test_what_is_no_http(house: House, caplog: pytest.LogCaptureFixture) -
     assert "sk_" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/api/send-message",
+        "/api/send-message?",
+        "/api/send-message?dry_run=0",
+        "/api/%73end-message",
+        "http://gapura/api/send-message",
+    ],
+)
+async def test_however_a_route_is_named(house: House, target: str) -> None:
+    """A target that is the route's path letter by letter is answered as one with a query, an escape or a host is: taken
+    with a key, 401 without one, and 405 with `Allow` for another method."""
+    request = head(house, f"Content-Length: {len(good())}").replace(b"/api/send-message", target.encode(), 1)
+    taken = await talk(house, request, good())
+    unknown = await talk(house, request.replace(b"X-API-Key", b"X-Other"), good())
+    wrong = await talk(house, request.replace(b"POST", b"DELETE", 1), good())
+    assert taken.startswith(b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nLocation: /api/messages/")
+    assert unknown.startswith(b"HTTP/1.1 401 ") and b'"code":"unauthorized"' in unknown
+    assert wrong.startswith(b"HTTP/1.1 405 ") and b"\r\nAllow: POST\r\n" in wrong
+
+
 async def test_a_body_that_never_comes(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who announces a body and does not send it is let go with 408."""
     monkeypatch.setattr("core.web.bodies.PATIENCE", 0.05)

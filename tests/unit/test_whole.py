@@ -13,12 +13,17 @@ from core.web.whole import Whole
 HEADERS = {"Content-Type": "application/json", "Location": "/api/messages/1"}
 
 
-async def exchange(kind: type[web.Response], request: bytes, *, force_close: bool = False) -> bytes:
+BODY = b'{"id":1}'
+
+
+async def exchange(
+    kind: type[web.Response] | type[Whole], request: bytes, *, force_close: bool = False, body: bytes = BODY
+) -> bytes:
     """Everything that a server which answers with `kind` says until it closes the connection: to `request`, and, if it
     is still listening then, to one for a path that there is not."""
 
-    async def handle(_: web.BaseRequest) -> web.Response:
-        response = kind(status=202, body=b'{"id":1}', headers=HEADERS)
+    async def handle(_: web.BaseRequest) -> web.StreamResponse:
+        response = kind(status=202, body=body, headers=HEADERS)
         if force_close:
             response.force_close()
         return response
@@ -63,11 +68,18 @@ async def test_it_says_what_aiohttp_says(request_: bytes, force_close: bool) -> 
     assert timeless(ours) == timeless(await exchange(web.Response, request_, force_close=force_close))
 
 
+async def test_a_big_one() -> None:
+    """What is too big to leave at once arrives as well, and the connection goes on."""
+    request, body = REQUESTS["two at once"], b"x" * 10_000_000
+    ours = await exchange(Whole, request, body=body)
+    assert timeless(ours) == timeless(await exchange(web.Response, request, body=body))
+
+
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb", "a\n"])
 async def test_no_header_begins_another(value: str) -> None:
     """A line break in a header is refused: nothing of it is sent."""
 
-    async def handle(_: web.BaseRequest) -> web.Response:
+    async def handle(_: web.BaseRequest) -> web.StreamResponse:
         return Whole(body=b"{}", headers={"X": value})
 
     server = web.Server(handle)
