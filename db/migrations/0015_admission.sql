@@ -110,7 +110,6 @@ DECLARE
   denied integer[];        -- which of the row's conditional denies holds: the first, counted from 1
   waived_of text[];        -- an array of names, in its text form; null: none
   gap integer[];
-  quota_active boolean[];
   told integer[];          -- the quota that is told of: the daily limit, or the one that is used up
   told_used integer[];
   counted jsonb[];
@@ -133,10 +132,7 @@ DECLARE
   kept integer;
   present timestamptz;
   known record;
-  mask integer;
-  waives integer[];
   first_quota integer;
-  slots integer[];
   slot integer;
   used integer;
   number integer;
@@ -148,10 +144,8 @@ DECLARE
   who text;
   whom text;
   due timestamptz;
-  d integer := 1;
-  w integer := 1;
-  g integer := 1;
-  q integer := 1;
+  n integer;
+  q integer;
   p integer;
 BEGIN
   SELECT x.* INTO tenants, names, explanations, key_tenant, key_digest, daily_tenant, daily_recipient, daily_day,
@@ -210,45 +204,50 @@ BEGIN
     END IF;
   END IF;
 
-  -- What each row is waived, which gap it keeps and which quotas bind it.
-  FOR n IN 1..size LOOP
-    result[n] := CASE WHEN holders[n] = ids[n] THEN 'replayed'  -- this very batch, repeated
-                      WHEN NOT alive[keys[n]] THEN 'revoked'
-                      WHEN holders[n] IS NULL THEN 'queued'
-                      WHEN same[n] THEN 'replayed' ELSE 'conflict' END;
-    mask := coalesce(listed[n], 0);
-    number := 0;
-    WHILE deny_row[d] = n LOOP
-      number := number + 1;
-      IF deny_mask[d] & mask <> 0 AND result[n] = 'queued' THEN
-        result[n] := 'denied';
-        denied[n] := number;
+  -- What each row is waived, which gap it keeps and which quotas bind it: the others lose their slot.
+  result := array_fill('queued'::text, ARRAY[size]);
+  IF holders IS NOT NULL OR false = ANY (alive) THEN
+    FOR n IN 1..size LOOP
+      result[n] := CASE WHEN holders[n] = ids[n] THEN 'replayed'  -- this very batch, repeated
+                        WHEN NOT alive[keys[n]] THEN 'revoked'
+                        WHEN holders[n] IS NULL THEN 'queued'
+                        WHEN same[n] THEN 'replayed' ELSE 'conflict' END;
+    END LOOP;
+  END IF;
+  FOR d IN 1..coalesce(cardinality(deny_row), 0) LOOP
+    n := deny_row[d];
+    IF deny_mask[d] & listed[n] <> 0 AND result[n] = 'queued' THEN
+      result[n] := 'denied';
+      denied[n] := d - array_position(deny_row, n) + 1;
+    END IF;
+  END LOOP;
+  FOR w IN 1..coalesce(cardinality(waive_row), 0) LOOP
+    IF waive_mask[w] = 0 OR waive_mask[w] & listed[waive_row[w]] <> 0 THEN
+      n := waive_row[w];
+      who := names[waive_name[w]];
+      IF waived_of[n] IS NULL OR who <> ALL (waived_of[n]::text[]) THEN
+        waived_of[n] := (waived_of[n]::text[] || who)::text;
       END IF;
-      d := d + 1;
-    END LOOP;
-    waives := '{}';
-    WHILE waive_row[w] = n LOOP
-      IF (waive_mask[w] = 0 OR waive_mask[w] & mask <> 0) AND waive_name[w] <> ALL (waives) THEN
-        waives := waives || waive_name[w];
-        waived_of[n] := (waived_of[n]::text[] || names[waive_name[w]])::text;
-      END IF;
-      w := w + 1;
-    END LOOP;
-    own_gap := 0;
-    WHILE gap_row[g] = n LOOP
-      IF gap_ms[g] > own_gap AND gap_name[g] <> ALL (waives) THEN own_gap := gap_ms[g]; END IF;
-      g := g + 1;
-    END LOOP;
-    gap[n] := own_gap;
-    WHILE quota_row[q] = n LOOP
-      IF result[n] = 'queued' AND quota_name[q] <> ALL (waives) AND (quota_mask[q] = 0 OR quota_mask[q] & mask <> 0) THEN
-        quota_active[q] := true;
-        slot := quota_slot[q];
-        IF slot > 0 THEN daily_want[slot] := least(coalesce(daily_want[slot], 0) + quota_cost[q], 1000000);
-        ELSE counter_want[-slot] := least(coalesce(counter_want[-slot], 0) + quota_cost[q], 1000000); END IF;
-      END IF;
-      q := q + 1;
-    END LOOP;
+    END IF;
+  END LOOP;
+  gap := array_fill(0, ARRAY[size]);
+  FOR g IN 1..coalesce(cardinality(gap_row), 0) LOOP
+    n := gap_row[g];
+    IF gap_ms[g] > gap[n] AND (waived_of[n] IS NULL OR names[gap_name[g]] <> ALL (waived_of[n]::text[])) THEN
+      gap[n] := gap_ms[g];
+    END IF;
+  END LOOP;
+  FOR q IN 1..coalesce(cardinality(quota_row), 0) LOOP
+    n := quota_row[q];
+    slot := quota_slot[q];
+    IF result[n] <> 'queued' OR (quota_mask[q] = 0 OR quota_mask[q] & listed[n] <> 0) IS NOT TRUE
+       OR names[quota_name[q]] = ANY (waived_of[n]::text[]) THEN
+      quota_slot[q] := NULL;
+    ELSIF slot > 0 THEN
+      daily_want[slot] := least(coalesce(daily_want[slot], 0) + quota_cost[q], 1000000);
+    ELSE
+      counter_want[-slot] := least(coalesce(counter_want[-slot], 0) + quota_cost[q], 1000000);
+    END IF;
   END LOOP;
 
   -- Counters are made and locked in one order: two batches never wait for each other in a circle. Each is raised at once by what all
@@ -261,7 +260,7 @@ BEGIN
         SELECT tenants[daily_tenant[n]], daily_recipient[n], daily_day[n], daily_want[n]
           FROM generate_subscripts(daily_want, 1) n WHERE daily_want[n] IS NOT NULL
         ON CONFLICT (tenant_id, phone_number, date) DO UPDATE
-          SET count = least(coalesce(l.count, 0), 2147483647 - EXCLUDED.count) + EXCLUDED.count, updated_at = CURRENT_TIMESTAMP
+          SET count = least(coalesce(l.count, 0), 2147483647 - EXCLUDED.count) + EXCLUDED.count, updated_at = EXCLUDED.updated_at
         RETURNING count
     LOOP
       LOOP slot := slot + 1; EXIT WHEN daily_want[slot] IS NOT NULL; END LOOP;
@@ -289,14 +288,12 @@ BEGIN
   FOR n IN 1..size LOOP
     first_quota := q;
     WHILE quota_row[q] = n LOOP
-      IF quota_active[q] AND result[n] = 'queued' THEN
-        slot := quota_slot[q];
-        used := CASE WHEN slot > 0 THEN daily_used[slot] ELSE counter_used[-slot] END;
-        IF quota_limit[q] - used < quota_cost[q] THEN
-          result[n] := 'over';
-          told[n] := q;
-          told_used[n] := used;
-        END IF;
+      slot := quota_slot[q];
+      used := CASE WHEN slot > 0 THEN daily_used[slot] ELSE counter_used[-slot] END;
+      IF quota_limit[q] - used < quota_cost[q] AND result[n] = 'queued' THEN
+        result[n] := 'over';
+        told[n] := q;
+        told_used[n] := used;
       END IF;
       q := q + 1;
     END LOOP;
@@ -305,11 +302,9 @@ BEGIN
       line_of[owners[n]] := 0;
       waiting_tenants := waiting_tenants || tenants[owners[n]];
     END IF;
-    slots := '{}';
     FOR i IN first_quota..q - 1 LOOP
       slot := quota_slot[i];
-      CONTINUE WHEN quota_active[i] IS NULL OR slot = ANY (slots);
-      slots := slots || slot;
+      CONTINUE WHEN slot IS NULL OR (i > first_quota AND slot = ANY (quota_slot[first_quota:i - 1]));
       IF slot > 0 THEN
         daily_used[slot] := daily_used[slot] + quota_cost[i];
         daily_want[slot] := daily_want[slot] - quota_cost[i];
@@ -371,7 +366,7 @@ BEGIN
        WHERE m.tenant_id = line_tenant[i] AND m.status = 'queued' AND m.gap_ms > 0 AND m.in_line
        ORDER BY m.priority, m.send_at, m.seq LIMIT 1;
       IF head IS NOT NULL THEN
-        line_paced[i] := greatest(line_paced[i], present - make_interval(secs => head / 1000.0));
+        line_paced[i] := greatest(line_paced[i], present - head * interval '1 ms');
       END IF;
     END LOOP;
   END IF;
@@ -385,11 +380,8 @@ BEGIN
     stands := 0;
     stretch := own_gap;
     FOR i IN 1..p LOOP
-      stands := stands + line_waiting[line][3 + i];
-      IF own_gap > 0 THEN
-        stands := stands + line_waiting[line][i];
-        stretch := stretch + line_gap[line][i];
-      END IF;
+      stands := stands + line_waiting[line][3 + i] + CASE WHEN own_gap > 0 THEN line_waiting[line][i] ELSE 0 END;
+      stretch := stretch + line_gap[line][i];
     END LOOP;
     before[n] := stands;
     IF own_gap = 0 THEN
@@ -405,14 +397,14 @@ BEGIN
     ELSE
       IF line_waiting[line][1] + line_waiting[line][2] + line_waiting[line][3] = 0 AND later[n] IS NOT TRUE THEN
         -- Nobody waits: the line's clock is set so that this one's slot is its gap after the last send, or now.
-        line_paced[line] := greatest(line_paced[line], present - make_interval(secs => own_gap / 1000.0));
+        line_paced[line] := greatest(line_paced[line], present - own_gap * interval '1 ms');
       END IF;
-      expected[n] := greatest(present, due, line_paced[line] + make_interval(secs => stretch / 1000.0));
+      expected[n] := greatest(present, due, line_paced[line] + stretch * interval '1 ms');
       IF later[n] THEN
         -- Those who come due just before it go first.
         who := line_tenant[line];
         expected[n] := (
-          SELECT greatest(expected[n], max(e) + make_interval(secs => own_gap / 1000.0))
+          SELECT greatest(expected[n], max(e) + own_gap * interval '1 ms')
           FROM (SELECT last.e FROM (SELECT m.expected_at AS e FROM messages m
                                      WHERE m.tenant_id = who AND m.status = 'queued' AND NOT m.in_line AND m.gap_ms > 0
                                        AND m.send_at <= due ORDER BY m.send_at DESC, m.seq DESC LIMIT 1) last
@@ -472,15 +464,17 @@ BEGIN
       FROM generate_series(1, size) n);
 END $$;
 
--- As before (0010), with less ado: a batch's events take their numbers at once.
+-- As before (0010), with less ado: a batch's events take their numbers at once. The rows of `fresh` come in the order in which they were
+-- inserted, which is that of their seq.
 CREATE OR REPLACE FUNCTION messages_queued() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   WITH heads AS (
          INSERT INTO event_heads AS h (tenant_id, last) SELECT m.tenant_id, count(*) FROM fresh m GROUP BY 1 ORDER BY 1
          ON CONFLICT (tenant_id) DO UPDATE SET last = h.last + EXCLUDED.last RETURNING h.tenant_id, h.last)
   INSERT INTO events (tenant_id, seq, type, at, chat, outgoing)
-    SELECT m.tenant_id, h.last + 1 - row_number() OVER (PARTITION BY m.tenant_id ORDER BY m.seq DESC),
-           'message.' || m.status, clock_timestamp(), m.recipient, m.id
-      FROM fresh m JOIN heads h USING (tenant_id);
+    SELECT h.tenant_id, h.last - m.many + m.number, 'message.' || m.status, clock_timestamp(), m.recipient, m.id
+      FROM heads h CROSS JOIN LATERAL (
+        SELECT f.status, f.recipient, f.id, row_number() OVER () AS number, count(*) OVER () AS many
+          FROM fresh f WHERE f.tenant_id = h.tenant_id) m;
   RETURN NULL;
 END $$;
