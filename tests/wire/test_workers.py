@@ -116,6 +116,7 @@ async def test_a_worker_comes_and_goes(town: Town) -> None:
     await town.until_state(there, "logged_out")
 
 
+@pytest.mark.timeout(400)
 async def test_a_worker_logs_out_and_pairs_for_the_gateway(town: Town) -> None:
     """With the gateway's own session process standing still, whoever is asked at the gateway is served by the worker;
     what the standing process holds is answered in time with a refusal that says so."""
