@@ -41,6 +41,7 @@ FLOORS = {
             "channels",
             "event_types",
             "failpoints",
+            "filling",
             "outbound_addresses",
             "version",
             "windows",

@@ -17,6 +17,7 @@ from uuid_utils import uuid7
 from core import jid
 from core.decisions import Deny, Exempt, Listed, Quota, Said, merge
 from core.errors import BadRequest, Conflict, Forbidden, OverLimit, Unauthorized, Unprocessable
+from core.filling import filling
 from core.hooks.answers import LONGEST_CONTENT, storable
 from core.model import Outgoing
 from core.paths.batch import Candidate, encode, tell
@@ -48,6 +49,7 @@ REPLY_LIMIT = Quota(20, name="reply_guard", period="minute")
 """Two bots must not talk for ever."""
 
 _CORE = "core"
+_outgoing = filling(Outgoing)
 _NOTHING_SAID: tuple[list[tuple[str, Decision]], Verdict] = [], merge(())
 _DENIED_TOO = Deny("denied", "refused like the equal request that came with it")
 
@@ -260,7 +262,7 @@ def _draft(tenant: str, request: SendRequest, region: str, now: datetime) -> Out
     _check_text(request.message)
     _check_times(request, now)
     lifetime = LIFETIME if request.expires_in is None else timedelta(seconds=request.expires_in)
-    return Outgoing(
+    return _outgoing(
         id=request.id or str(uuid7()),
         tenant=tenant,
         to=address.key,

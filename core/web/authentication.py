@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from core.errors import BadRequest, Unauthorized
+from core.filling import filling
 from core.model import AuthRequest, Principal
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ FORCE = "force"
 
 _LINKS, _KEYS = "pl_", "sk_"
 _KEY_NAMES = frozenset({"apikey", "key", "token", "accesstoken", "xapikey"})
+_auth_request = filling(AuthRequest)
 _NO_DASHES = str.maketrans("", "", "-_")
 
 
@@ -62,7 +64,7 @@ async def authenticate(tenants: Tenants, request: web.Request) -> Principal:
         values = request.headers.getall(name, ())
         if len(values) > 1 and len(set(values)) > 1:
             raise Unauthorized("two_keys", f"{name} is there twice, with different values; send one of them")
-    asked = AuthRequest(method=request.method, path=request.path, headers=request.headers, remote=request.remote)
+    asked = _auth_request(method=request.method, path=request.path, headers=request.headers, remote=request.remote)
     found = await tenants.service_hooks.first("authenticate", request=asked)
     if found is not None:
         plugin, principal = found
