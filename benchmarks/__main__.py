@@ -74,7 +74,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seconds", type=_positive(float), default=1.5, help="of each run (default: %(default)s)")
     parser.add_argument(
-        "--rounds", type=_positive(int), default=5, help="how often they take turns (default: %(default)s)"
+        "--rounds", type=_positive(int), default=7, help="how often they take turns (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="answer with JSON")
     return parser.parse_args(arguments)

@@ -92,7 +92,7 @@ class SessionSettings:
     quiet session keeps its own connections to PostgreSQL."""
 
     per_process: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
-    stuck_after: Annotated[float, msgspec.Meta(ge=3, le=600)] = 20.0
+    stuck_after: Annotated[float, msgspec.Meta(ge=8, le=600)] = 20.0
     timelock_pause: Annotated[float, msgspec.Meta(ge=1, le=86400)] = 60.0
     keep_connections: Annotated[float, msgspec.Meta(ge=0.3, le=3600)] = 6.0
 
