@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     from aiohttp.abc import AbstractStreamWriter
 
-_SMALL = 65_536
-"""Bytes of an answer that the transport gets as it is; a bigger one waits in aiohttp's writer for its reader."""
-
 _SERVER = f"\r\nServer: {SERVER_SOFTWARE}\r\n\r\n"
 
 
@@ -52,10 +49,11 @@ class Whole(web.StreamResponse):
         whole = self._in_one_piece()
         self._sent = True
         transport = request.transport
-        if transport is None or transport.is_closing() or len(whole) > _SMALL:
-            await request.writer.write(whole)
-        else:
-            transport.write(whole)
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the caller has gone")
+        transport.write(whole)
+        if transport.get_write_buffer_size():  # answers that nobody reads must not fill the memory
+            await request.writer.drain()
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -75,6 +75,35 @@ async def test_a_big_one() -> None:
     assert timeless(ours) == timeless(await exchange(web.Response, request, body=body))
 
 
+@pytest.mark.parametrize("size", [1000, 100_000])
+async def test_answers_that_nobody_reads(size: int) -> None:
+    """Who sends request upon request and reads no answer is not answered any more at some point: what waits for them
+    in memory stays small."""
+    transports: list[asyncio.Transport | None] = []
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        transports.append(request.transport)
+        return Whole(body=b"x" * size, headers=HEADERS)
+
+    runner = web.ServerRunner(web.Server(handle), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    _, writer = await asyncio.open_connection(*runner.addresses[0][:2], limit=1)
+    try:
+        requests = 32_000_000 // size
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n" * requests)
+        answered = 0
+        while len(transports) > answered or not answered:
+            answered = len(transports)
+            await asyncio.sleep(0.2)
+        waiting = transports[-1]
+        assert waiting is not None and waiting.get_write_buffer_size() < 65_536 + 2 * size
+        assert answered < requests
+    finally:
+        writer.transport.abort()
+        await runner.cleanup()
+
+
 @pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb", "a\n"])
 async def test_no_header_begins_another(value: str) -> None:
     """A line break in a header is refused: nothing of it is sent."""
