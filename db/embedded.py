@@ -72,7 +72,7 @@ SETTINGS: Mapping[str, str] = {
 
 
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TEMP", "TMP", "TZDIR", "GLIBC_TUNABLES")
-_FAMILIES = ("LD_", "MALLOC_", "OPENSSL_", "SSL_")
+_FAMILIES = ("LD_", "NSS_WRAPPER_", "MALLOC_", "OPENSSL_", "SSL_")
 
 
 class EmbeddedPostgres:

@@ -146,7 +146,8 @@ def test_it_is_closed_to_others(own_postgres: EmbeddedPostgres, tmp_path: Path) 
 
 def test_it_inherits_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the configuration reads from the environment is not in PostgreSQL's own; and what would change PostgreSQL's
-    mind is not either."""
+    mind is not either. How a container names a user that its /etc/passwd does not know, is."""
+    monkeypatch.setenv("NSS_WRAPPER_PASSWD", "/etc/passwd")
     monkeypatch.setenv("SHOP_CALLBACK_SECRET", "whsec_nobody")
     monkeypatch.setenv("PGDATA", "/elsewhere")
     embedded = EmbeddedPostgres(tmp_path, FAST)
@@ -156,6 +157,7 @@ def test_it_inherits_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert "whsec_nobody" not in inherited
         assert "PGDATA" not in inherited
         assert "PATH=" in inherited
+        assert "NSS_WRAPPER_PASSWD=" in inherited
     finally:
         embedded.stop()
 
