@@ -21,8 +21,10 @@ T = TypeVar("T")
 
 def filling(frozen: Callable[P, T]) -> Callable[P, T]:
     """`frozen`, a dataclass with frozen=True, slots=True, kw_only=True and no `__post_init__`, as a function that takes
-    and makes the same."""
+    and makes the same. TypeError for another class: it would be made otherwise than it is by itself."""
     target = cast("type", frozen)
+    if hasattr(target, "__post_init__"):
+        raise TypeError(f"{target.__name__} has a __post_init__, which would not be called")
 
     def freeze(self: object) -> None:
         self.__class__ = target

@@ -2,7 +2,7 @@
 
 import copy
 import pickle
-from dataclasses import FrozenInstanceError, fields, replace
+from dataclasses import FrozenInstanceError, dataclass, fields, replace
 
 import pytest
 
@@ -45,3 +45,17 @@ def test_a_field_left_out_is_missed() -> None:
     """As the class itself misses it."""
     with pytest.raises(TypeError, match="missing 4 required keyword-only arguments"):
         made(id="0197")  # type: ignore[call-arg]
+
+
+def test_a_class_that_checks_itself() -> None:
+    """One with a `__post_init__` is refused at once: what that looks at would go unlooked at."""
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class Checked:
+        number: int
+
+        def __post_init__(self) -> None:
+            assert self.number > 0
+
+    with pytest.raises(TypeError, match="Checked has a __post_init__"):
+        filling(Checked)
