@@ -60,7 +60,7 @@ class Connection:
         if data:
             self.take(data)
         else:
-            self.close()
+            asyncio.get_running_loop().remove_reader(self._socket)  # its owner closes it, as every other
             self._on_lost(f"the server closed a connection ({why})")
 
     def take(self, data: bytes) -> None:

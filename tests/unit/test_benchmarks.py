@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +58,19 @@ def test_too_many_bytes(connection: tuple[Connection, list[Any]]) -> None:
     client, told = connection
     client.take(ANSWER + b"x")
     assert told == ["an answer has 1 bytes too many"]
+
+
+async def test_a_connection_that_the_server_closes(connection: tuple[Connection, list[Any]]) -> None:
+    """It is told once, and can be closed like any other."""
+    client, told = connection
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        await client.connect(*server.sockets[0].getsockname())
+        async with asyncio.timeout(10):
+            while not told:
+                await asyncio.sleep(0.01)
+        client.close()
+    assert told == ["the server closed a connection (end of stream)"]
 
 
 def test_an_answer_without_length() -> None:
