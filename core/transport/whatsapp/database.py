@@ -29,6 +29,7 @@ def library_dsn(url: str, tenant: str | None = None, fence: int | None = None, *
     if parts.hostname in (None, "localhost", "127.0.0.1", "::1"):
         options.setdefault("sslmode", "disable")
     options.setdefault("application_name", "gapura-whatsapp")
+    options["jit"] = "off"  # as for our own connections: triggers call functions that forbid sequential scans
     options.setdefault("idle_session_timeout", f"{idle * 1000:.0f}")
     if tenant is not None:
         options["wa.tenant"] = tenant
