@@ -165,30 +165,28 @@ def test_the_embedded_database_is_started_and_stopped(tmp_path: Path) -> None:
     assert not (tmp_path / "var" / "pg18" / "cluster" / "postmaster.pid").exists()
 
 
-def test_a_reader_that_leaves(cli: CommandLine) -> None:
-    """`run.py tenant list | head -0` is no traceback."""
-    cli("tenant", "add", "shop")
-    command = f"{sys.executable} {ROOT / 'run.py'} --config {cli.home / 'config'} tenant list --json | true"
-    done = subprocess.run(
+def in_a_shell(cli: CommandLine, behind: str) -> subprocess.CompletedProcess[str]:
+    """`run.py tenant list` and what stands behind it."""
+    command = f"{sys.executable} {ROOT / 'run.py'} --config {cli.home / 'config'} tenant list {behind}"
+    return subprocess.run(
         ["bash", "-c", command],
         env={"PATH": "/usr/bin:/bin", "DATABASE_URL": str(cli.database_url)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_a_reader_that_leaves(cli: CommandLine) -> None:
+    """`run.py tenant list | head -0` is no traceback."""
+    cli("tenant", "add", "shop")
+    done = in_a_shell(cli, "--json | true")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_a_full_disk_is_said(cli: CommandLine) -> None:
     """`run.py tenant list > /dev/full` is no traceback: status 1, and one line that says what could not be done."""
-    command = f"{sys.executable} {ROOT / 'run.py'} --config {cli.home / 'config'} tenant list > /dev/full"
-    done = subprocess.run(
-        ["bash", "-c", command],
-        env={"PATH": "/usr/bin:/bin", "DATABASE_URL": str(cli.database_url)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = in_a_shell(cli, "> /dev/full")
     words = "gapura: the answer cannot be written to stdout: No space left on device\n"
     assert (done.returncode, done.stdout, done.stderr) == (1, "", words)
 
