@@ -115,12 +115,16 @@ def _resumed(generator: Generator[None, Any, Any], result: Any, failure: Excepti
 def _restore_list(returned: Any, before: list[Pair], call: Call, arguments: Mapping[str, Any]) -> list[Pair]:
     if not isinstance(returned, list | tuple):
         raise NonsenseError("a wrapper must return the list it was sent, or another")
-    owners = {id(answer): plugin for plugin, answer in before}
-    return [
-        (owners.get(id(item), call.plugin), answer)
-        for item in returned
-        for answer in call.check(item, arguments)
-    ]  # fmt: skip
+    # Two plugins may have answered with one and the same object, and a quota goes by its plugin's name.
+    owners: dict[int, list[str]] = {}
+    for plugin, answer in reversed(before):
+        owners.setdefault(id(answer), []).append(plugin)
+    restored: list[Pair] = []
+    for item in returned:
+        who = owners.get(id(item))
+        owner = who.pop() if who else call.plugin
+        restored += [(owner, answer) for answer in call.check(item, arguments)]
+    return restored
 
 
 def _restore_first(returned: Any, before: Pair | None, call: Call, arguments: Mapping[str, Any]) -> Pair | None:

@@ -49,6 +49,17 @@ async def test_a_wrapper_sees_the_awaited_results(make: Make) -> None:
     assert await admitted(hooks) == [("inner", Quota(2)), ("outer", Deny("628123456789", ""))]
 
 
+async def test_one_object_said_by_two_plugins_stays_what_each_has_said(make: Make) -> None:
+    """A quota goes by its plugin's name: were both taken for one plugin's, one of them would not be counted."""
+    say = "@hookimpl\ndef admit():\n    return SAME\n"
+    hooks = make(
+        outer=wrap("admit", "said = yield\nreturn [*said, said[0]]"),
+        one=f"SAME = Quota(3)\n{say}",
+        two=f"from gapura_plugins.one import SAME\n{say}",
+    )
+    assert await admitted(hooks) == [("one", Quota(3)), ("two", Quota(3)), ("outer", Quota(3))]
+
+
 async def test_wrappers_lie_around_each_other(make: Make) -> None:
     """The first in the YAML is the outermost; tryfirst is further out."""
     body = "said = yield\nreturn [*said, Deny('{}', '')]"
