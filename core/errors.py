@@ -38,11 +38,18 @@ class CommandError(GapuraError):
 
 
 class PluginFailed(GapuraError):
-    """A plugin raised, timed out or answered nonsense; the cause is chained."""
+    """A plugin raised, timed out or answered nonsense; the cause is chained. `tenant`: whose hooks these are, None: the
+    service's."""
 
-    def __init__(self, plugin: str, hook: str, problem: str = "failed") -> None:
+    def __init__(self, plugin: str, hook: str, problem: str = "failed", tenant: str | None = None) -> None:
         super().__init__(f"plugin {plugin!r} {problem} in hook {hook!r}")
-        self.plugin, self.hook = plugin, hook
+        self.plugin, self.hook, self.tenant = plugin, hook, tenant
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What a log line about it carries."""
+        told = {"action": "plugin_failed", "plugin": self.plugin, "hook": self.hook}
+        return told if self.tenant is None else {**told, "tenant": self.tenant}
 
 
 class Unavailable(GapuraError):

@@ -42,8 +42,12 @@ class Call:
     def failed(self, error: BaseException) -> PluginFailed:
         """The PluginFailed to be raised from `error`."""
         if isinstance(error, NonsenseError):
-            return PluginFailed(self.plugin, self.hook, f"answered nonsense: {error},")
-        return PluginFailed(self.plugin, self.hook, f"raised {type(error).__name__}")
+            return self.failed_as(f"answered nonsense: {error},")
+        return self.failed_as(f"raised {type(error).__name__}")
+
+    def failed_as(self, problem: str) -> PluginFailed:
+        """The same, in these words."""
+        return PluginFailed(self.plugin, self.hook, problem, self.fixed.get("tenant"))
 
 
 def _invoking(

@@ -206,7 +206,7 @@ class Hooks:
                 return await answer
         except TimeoutError as error:
             if limit is not None and limit.expired():
-                raise PluginFailed(call.plugin, call.hook, f"timed out after {self._timeout:g} s") from error
+                raise call.failed_as(f"timed out after {self._timeout:g} s") from error
             raise
 
 
@@ -215,8 +215,7 @@ def _settle(failures: list[PluginFailed], error: Exception) -> None:
     if not isinstance(error, PluginFailed):
         raise error
     failures.append(error)
-    told = {"action": "plugin_failed", "plugin": error.plugin, "hook": error.hook}
-    log.error("%s; the other plugins go on", error, exc_info=error.__cause__ or error, extra=told)
+    log.error("%s; the other plugins go on", error, exc_info=error.__cause__ or error, extra=error.told)
 
 
 def _blame(call: Call, error: BaseException) -> None:

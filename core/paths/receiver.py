@@ -159,9 +159,7 @@ class Receiver:
         except Refused as refused:
             return self._refused(message, plugin, refused.code, refused.detail)
         except PluginFailed as failed:
-            log.error(
-                "%s", failed, exc_info=failed.__cause__, extra={"action": "plugin_failed", "plugin": failed.plugin}
-            )
+            log.error("%s; the reply is refused", failed, exc_info=failed.__cause__, extra=failed.told)
             return self._refused(message, plugin, "plugin_failed", str(failed))
         except StatementRejected as rejected:
             return self._refused(message, plugin, "not_storable", str(rejected))

@@ -88,8 +88,7 @@ def _unavailable(error: PluginFailed | Unavailable) -> Problem:
         log.warning("503: %s", error, extra={"action": "http.unavailable"})
         detail = "the database cannot be reached at the moment; try again"
         return Problem(503, "unavailable", title, detail, retry_after=error.retry_after)
-    told = {"action": "plugin_failed", "plugin": error.plugin, "hook": error.hook}
-    log.error("%s; the request is refused", error, exc_info=error.__cause__ or error, extra=told)
+    log.error("%s; the request is refused", error, exc_info=error.__cause__ or error, extra=error.told)
     detail = "a plugin failed, so that policy is not known; nothing was stored; try again later"
     return Problem(503, "plugin_failed", title, detail, retry_after=SOON)
 

@@ -139,7 +139,7 @@ async def test_admission_fails_closed(make: Make, source: str, problem: str) -> 
 
 @pytest.mark.parametrize("source", [source for source, _ in SICK])
 async def test_the_others_go_on_for_events(make: Make, source: str, caplog: pytest.LogCaptureFixture) -> None:
-    """pace and on_message: the failure is logged with plugin and hook, and everybody else is heard."""
+    """pace and on_message: the failure is logged with plugin, hook and tenant, and everybody else is heard."""
     well = "@hookimpl\ndef on_message(): return 'pong'\n"
     hooks = make(sick=source.format(hook="on_message"), well=well, timeout=0.01)
     said, failures = await hooks.collect_settled("on_message", message=incoming())
@@ -147,7 +147,7 @@ async def test_the_others_go_on_for_events(make: Make, source: str, caplog: pyte
     assert [(failed.plugin, failed.hook) for failed in failures] == [("sick", "on_message")]
     [record] = caplog.records
     assert (record.levelno, record.plugin, record.hook) == (logging.ERROR, "sick", "on_message")  # type: ignore[attr-defined]
-    assert record.action == "plugin_failed"  # type: ignore[attr-defined]
+    assert (record.action, record.tenant) == ("plugin_failed", "shop")  # type: ignore[attr-defined]
 
 
 async def test_notify_tells_all(make: Make, caplog: pytest.LogCaptureFixture) -> None:
