@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tests.service.gateway_process import Installation
+from tests.service.gateway_process import PATIENCE, Installation
 from tests.service.load import Load, check_books, rows
 
 if TYPE_CHECKING:
@@ -54,13 +54,16 @@ async def test_kill_9_of_the_embedded_postgresql_under_load(tmp_path: Path) -> N
     with installation.serve() as gateway, installation.serve() as second:
         url = installation.run("db", "url").stdout.strip()
         async with Load([gateway.url, second.url], key).running() as load:
-            for _ in range(2):
+            for strike in (1, 2):
                 await load.until_accepted(50)
                 pid = int((tmp_path / "var" / "pg18" / "cluster" / "postmaster.pid").read_text().split()[0])
                 os.kill(pid, signal.SIGKILL)
-                await load.until_status(503)
+                async with asyncio.timeout(PATIENCE):
+                    while gateway.stderr.count("PostgreSQL is back") < strike:
+                        await asyncio.sleep(0.05)
             await load.until_accepted(100)
-        assert load.statuses.keys() == {202, 503}
+        # It may be back within the patience of everybody who was being served: then nobody hears a 503.
+        assert load.statuses.keys() <= {202, 503}
         assert (load.without_retry_after, load.unanswered) == (0, 0)
         check_books(url, load)
 
