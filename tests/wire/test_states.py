@@ -100,6 +100,28 @@ async def test_refused_logins_have_each_their_state(town: Town) -> None:
     await until(lambda: sorted(message.text for message in budi.received), lambda texts: texts == arrives)
 
 
+async def test_one_alarm_for_all_who_are_outdated_and_a_ban_that_ends(town: Town) -> None:
+    """405 concerns everybody: it is said aloud once, `tenant list` names it until a session has connected. A ban for
+    some seconds is sat out: the session opens again by itself, and what waited is sent."""
+    await paired(town, shop=SHOP, cafe=CAFE, baker=BAKER)
+    budi = town.sandbox.phone(BUDI, "Budi")
+    for tenant, number in {"shop": SHOP, "cafe": CAFE}.items():
+        town.sandbox.refuse_logins(number, 405)
+        await reconnected(town, tenant)
+        await town.until_state(tenant, "client_outdated")
+    [alarm] = town.installation.answer("tenant", "list")["alarms"]
+    assert alarm["name"] == "client_outdated"
+    assert town.gateway.stderr.count("alarm.client_outdated") == 1
+
+    town.sandbox.refuse_logins(BAKER, 402, 1, expire=3)
+    await reconnected(town, "baker")
+    assert "until 20" in (await town.until_state("baker", "banned"))["reason"]
+    await town.send("baker", BUDI, "after the ban")
+    await town.until_state("baker", "connected")
+    await arrived(budi, "after the ban")
+    await until(lambda: town.installation.answer("tenant", "list")["alarms"], lambda alarms: alarms == [])
+
+
 async def test_lost_connections(town: Town) -> None:
     """Replaced: stays away until POST /api/reconnect. A dropped socket, and a busy WhatsApp after it: connected by
     itself, and what was queued meanwhile arrives once. A gateway that is told to log out unlinks the device."""
