@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import time
 import uuid
@@ -17,15 +18,17 @@ from zoneinfo import ZoneInfo
 import aiohttp
 import psycopg2
 import pytest
+from aiohttp.test_utils import teardown_test_loop
 from aioresponses import aioresponses
 
 from db.database import Database
 from db.embedded import EmbeddedPostgres
 from db.migrate import migrate
+from db.pool import Pool
 from tests.secrets_in_logs import secrets_below
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
 pytest_plugins = ["aiohttp.pytest_plugin", "tests.browser", "tests.service.callback_houses"]
 
@@ -34,6 +37,44 @@ DAYS_END = (ZoneInfo("Asia/Jakarta"), UTC)
 
 # A test's server has nothing to lose.
 FAST = {"fsync": "off", "full_page_writes": "off", "shared_buffers": "32MB"}
+
+PATIENT: dict[str, Any] = {"connect_timeout": 60.0, "statement_timeout": 60.0}
+"""How a test opens a Database whose patience is not its subject: a machine may stand still for some seconds."""
+
+PATIENCE: dict[str, Any] = Pool.__init__.__kwdefaults__
+"""What a Pool is made with where its maker says nothing else."""
+
+
+def pytest_configure() -> None:
+    """An example of Hypothesis may take as long as the machine stands still. All runs try the same examples: what fails
+    somewhere fails everywhere."""
+    from hypothesis import HealthCheck, settings  # programs of tests import this module too, and do not need it
+
+    too_slow = [HealthCheck.too_slow]
+    settings.register_profile("steady", deadline=None, suppress_health_check=too_slow, derandomize=True, database=None)
+    settings.load_profile("steady")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """A test fails alone: aiohttp's plugin closes the loop that it makes for a test only when the test passes, and of
+    what a failed one has left open the next one would be accused."""
+    try:
+        return (yield)
+    except BaseException:
+        if inspect.iscoroutinefunction(pyfuncitem.function) and "loop" not in pyfuncitem.funcargs:
+            _end(asyncio.get_event_loop_policy().get_event_loop())
+        raise
+
+
+def _end(loop: asyncio.AbstractEventLoop) -> None:
+    """Whoever is still at work on it is cancelled, and has ten seconds to close what he has open."""
+    if tasks := asyncio.all_tasks(loop):
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.wait(tasks, timeout=10))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    teardown_test_loop(loop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +144,7 @@ def template_database(postgres: PostgresServer) -> Iterator[str]:
 
 
 async def _migrate(url: str) -> None:
-    db = await Database.open(url, size=1, connect_timeout=10)
+    db = await Database.open(url, size=1, **PATIENT)
     try:
         await migrate(db)
     finally:
@@ -125,9 +166,16 @@ def empty_database_url(postgres: PostgresServer) -> Iterator[str]:
 
 
 @pytest.fixture
-async def db(loop: asyncio.AbstractEventLoop, database_url: str) -> AsyncIterator[Database]:
+def patient_pools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process no Database gives up a queue, or a server, that stands still for some seconds."""
+    monkeypatch.setitem(PATIENCE, "patience", 60.0)
+    monkeypatch.setattr("db.database._GRACE", 60.0)
+
+
+@pytest.fixture
+async def db(loop: asyncio.AbstractEventLoop, database_url: str, patient_pools: None) -> AsyncIterator[Database]:
     """A Database on `database_url`. (aiohttp's plugin wants an asynchronous fixture to ask for its `loop`.)"""
-    database = await Database.open(database_url, connect_timeout=10)
+    database = await Database.open(database_url, **PATIENT)
     yield database
     await database.close()
 

@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 if TYPE_CHECKING:
     from aioresponses import aioresponses
+
+ROOT = Path(__file__).parents[1]
+FAILS = """
+import asyncio
+
+async def listens():
+    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
+        await server.serve_forever()
+
+async def test_fails():
+    asyncio.create_task(listens())
+    async with asyncio.TaskGroup() as group:
+        group.create_task(listens())
+        await asyncio.sleep(0.1)
+        raise ValueError
+
+async def test_next():
+    await asyncio.sleep(0)
+"""
+
+
+def test_a_test_fails_alone(tmp_path: Path) -> None:
+    """What it has left open (its loop, its tasks' sockets) is not held against the test after it."""
+    (tmp_path / "test_it.py").write_text(FAILS)
+    options = ["-p", "no:cacheprovider", "-p", "tests.conftest", "--basetemp", str(tmp_path / "base"), "-q"]
+    command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), *options, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
 
 
 async def test_http_answers_of_the_tests_choice(mocked_http: aioresponses) -> None:

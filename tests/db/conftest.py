@@ -13,6 +13,7 @@ import psycopg2
 import pytest
 
 from db.database import Database
+from tests.conftest import PATIENT
 
 if TYPE_CHECKING:
     import asyncio
@@ -62,13 +63,13 @@ class Administrator:
 
 @pytest.fixture
 async def open_database(
-    loop: asyncio.AbstractEventLoop, empty_database_url: str
+    loop: asyncio.AbstractEventLoop, empty_database_url: str, patient_pools: None
 ) -> AsyncIterator[Callable[..., Awaitable[Database]]]:
     """Opens Databases, by default on an empty database of this test's own, and closes them at the end."""
     opened: list[Database] = []
 
     async def open_one(url: str = empty_database_url, **settings: Any) -> Database:
-        opened.append(await Database.open(url, **{"connect_timeout": 10.0, **settings}))
+        opened.append(await Database.open(url, **{**PATIENT, **settings}))
         return opened[-1]
 
     yield open_one

@@ -12,6 +12,7 @@ import pytest
 from core.decisions import Exempt, Listed, Quota
 from core.paths.batch import encode
 from db.database import Database
+from tests.conftest import PATIENT
 from tests.db.candidates import KEY, Door, candidate, limited, says
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ async def door(db: Database) -> Door:
 
 
 @pytest.fixture
-async def other_door(loop: asyncio.AbstractEventLoop, database_url: str) -> AsyncIterator[Door]:
+async def other_door(loop: asyncio.AbstractEventLoop, database_url: str, patient_pools: None) -> AsyncIterator[Door]:
     """A second gateway on the same database."""
-    database = await Database.open(database_url)
+    database = await Database.open(database_url, **PATIENT)
     yield Door(database)
     await database.close()
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from db.database import Database
+from tests.conftest import PATIENT
 from tests.db.candidates import candidate, limited
 from tests.db.lines_in_flight import Attempt, Flight
 
@@ -26,7 +27,7 @@ async def flight(
 ) -> AsyncIterator[Flight]:
     """The outbox of a linked tenant."""
     with postgres.database(library_template) as url:
-        database = await Database.open(url, connect_timeout=10)
+        database = await Database.open(url, **PATIENT)
         flight = Flight(database)
         await flight.begin()
         yield flight

@@ -13,6 +13,7 @@ from core.transport.whatsapp.database import STORE_VERSION
 from db.database import Database
 from db.login_store import MIRRORED, LoginStore
 from tests.baileys_vectors import login
+from tests.conftest import PATIENT
 from tests.db.whatsmeow_store import PUBLIC, SECRET, Store, record
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def shop(postgres: PostgresServer, library_template: str) -> Iterator[Store]:
 @pytest.fixture
 async def logins(loop: asyncio.AbstractEventLoop, shop: Store) -> Any:
     """LoginStore on that database."""
-    database = await Database.open(shop.url, connect_timeout=10)
+    database = await Database.open(shop.url, **PATIENT)
     yield LoginStore(database)
     await database.close()
 

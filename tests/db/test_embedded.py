@@ -59,6 +59,14 @@ def alive(pid: int) -> bool:
         return False
 
 
+def command_line(file: Path) -> bytes:
+    """What a process was started with; nothing of one that ends in this moment."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
 def postmaster(data: Path) -> int:
     """The process id in the pid file."""
     return int((data / "pg18/cluster/postmaster.pid").read_text().split()[0])
@@ -261,8 +269,9 @@ def test_the_next_owner_does_not_wait_for_ever(gateway: Callable[[], Gateway], t
     idle = psycopg2.connect(first.url)
     first.kill()
     second = gateway()
-    assert (second.role, alive(pid)) == ("owner", False)
+    assert second.role == "owner"
     assert answers(second.url)
+    eventually_now(lambda: not alive(pid))
     idle.close()
 
 
@@ -270,7 +279,7 @@ def test_nothing_is_left_behind(gateway: Callable[[], Gateway], tmp_path: Path) 
     """Stopped in order, neither PostgreSQL nor its guard stays."""
 
     def theirs() -> list[str]:
-        lines = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if os.access(path, os.R_OK)]
+        lines = [command_line(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
         return [line.decode() for line in lines if str(tmp_path).encode() in line and b"postgres" in line]
 
     first = gateway()

@@ -23,6 +23,7 @@ from db.connection import connect
 from db.database import Database
 from db.login_store import MIRRORED, LoginStore
 from db.migrate import migrate
+from tests.conftest import PATIENT
 from tests.db.whatsmeow_store import Store, random_operations, record
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def shop(url: str) -> Store:
 @pytest.fixture
 async def logins(loop: asyncio.AbstractEventLoop, url: str) -> Any:
     """LoginStore on that database."""
-    database = await Database.open(url, connect_timeout=10)
+    database = await Database.open(url, **PATIENT)
     yield LoginStore(database)
     await database.close()
 
@@ -434,7 +435,7 @@ async def test_after_a_restore_conversations_begin_anew(shop: Store, logins: Log
 async def test_a_copied_database_is_another_life(postgres: PostgresServer, shop: Store) -> None:
     """What pg_restore makes, even on the same server, is not taken for the database that it is a copy of."""
     with postgres.database(urlsplit(shop.url).path.removeprefix("/")) as copy:
-        database = await Database.open(copy, connect_timeout=10)
+        database = await Database.open(copy, **PATIENT)
         assert await LoginStore(database).fitness("shop", JID) == "fresh"
         await database.close()
 

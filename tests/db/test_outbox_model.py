@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from db.database import Database
+from tests.conftest import PATIENT
 from tests.db.candidates import KEY, Door, candidate, limited
 from tests.db.outbox_world import DEVICE, TENANT, Hand, Process, World, rows
 from tests.db.whatsmeow_store import Store as Whatsmeow
@@ -382,7 +383,7 @@ def test_whatever_happens_nothing_is_lost_and_nothing_doubled(database_url: str)
     world.ask("INSERT INTO sessions (tenant_id, state, jid) VALUES (%s, 'connected', %s)", TENANT, DEVICE)
     world.close()
     with asyncio.Runner() as runner:
-        database = runner.run(Database.open(database_url, size=1, connect_timeout=10))
+        database = runner.run(Database.open(database_url, size=1, **PATIENT))
         try:
             Outbox.ground = Ground(database_url, runner, Door(database))
             run_state_machine_as_test(Outbox, settings=SETTINGS)

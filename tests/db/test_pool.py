@@ -60,6 +60,12 @@ async def server(loop: asyncio.AbstractEventLoop) -> AsyncIterator[FakeServer]:
         connection.close()
 
 
+async def turns() -> None:
+    """Whatever is due happens."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 async def test_a_slow_connect_holds_up_nobody_else(server: FakeServer) -> None:
     """A connection that comes back is lent on while another is being made (aiopg connects under the pool's lock)."""
     pool = Pool(server.connect, 2)
@@ -111,15 +117,28 @@ async def test_a_cancelled_connect_gives_its_slot_back(server: FakeServer) -> No
     assert await pool.acquire() is server.made[0]
 
 
-async def test_a_queue_that_moves_is_waited_in(server: FakeServer) -> None:
-    """Patience is for a queue that stands still: as long as connections come back, a waiter keeps its place."""
+async def test_a_queue_that_moves_is_waited_in(
+    server: FakeServer, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Patience is for a queue that stands still: as long as connections come back, a waiter keeps its place. Time is
+    played: a second for each that comes back."""
+    passed = 0.0
+    monkeypatch.setattr(loop, "time", lambda: passed)
     pool = Pool(server.connect, 2, patience=2.0, longest_wait=60)
     slow, quick = await pool.acquire(), await pool.acquire()
     waiting = [asyncio.create_task(pool.acquire()) for _ in range(20)]
     for task in waiting:
-        await asyncio.sleep(0.12)
+        await turns()
+        passed += 1.0
+        await turns()
         pool.release(quick)
         quick = await task
+    standing = asyncio.create_task(pool.acquire())
+    for _ in range(2):
+        await turns()
+        passed += 1.0
+    with pytest.raises(DatabaseUnavailable, match="busy"):
+        await standing
     pool.release(slow)
     assert len(server.made) == 2
 

@@ -94,7 +94,8 @@ async def test_requests_that_come_while_a_statement_is_under_way_share_the_next_
     batcher, _ = batcher_on(store)
     store.gate.clear()
     tasks = [asyncio.ensure_future(batcher.submit(candidate(0)))]
-    await asyncio.sleep(0.01)
+    while not store.batches:
+        await asyncio.sleep(0)
     tasks += [asyncio.ensure_future(batcher.submit(candidate(n))) for n in range(1, 2 * LARGEST)]
     await asyncio.sleep(0.01)
     store.gate.set()
@@ -235,15 +236,19 @@ async def test_equal_requests_of_another_key_ask_for_themselves() -> None:
     assert store.batches == [["id-0"], ["id-1"]]
 
 
-async def test_an_answer_lingers_for_a_moment_and_is_forgotten_when_something_changes() -> None:
+async def test_an_answer_lingers_for_a_moment_and_is_forgotten_when_something_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A burst of repeats hears one thing; after a cancellation or a change of keys the database is asked again."""
     store = ScriptedStore()
     batcher, _ = batcher_on(store)
+    monkeypatch.setattr("core.paths.batcher.LINGER", 3600.0)  # however long the burst takes
     for n in range(3):
         await batcher.submit(candidate(n, "k"))
     batcher.forget_answers()
+    monkeypatch.setattr("core.paths.batcher.LINGER", LINGER / 10)
     await batcher.submit(candidate(3, "k"))
-    await asyncio.sleep(LINGER * 1.5)
+    await asyncio.sleep(LINGER)
     await batcher.submit(candidate(4, "k"))
     assert store.batches == [["id-0"], ["id-3"], ["id-4"]]
 

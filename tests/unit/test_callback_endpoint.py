@@ -64,7 +64,7 @@ async def delivered(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> list[Res
     tools = Tools(cast("Any", stores), cast("Any", stores), Clock(), session, asyncio.Semaphore(3), 1, lambda: 0.0)
     line = Line(tools, "shop", Endpoint(url="https://erp.example.com/", unsigned=True))
     line.wake()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while stores.work or line._posts:
             await asyncio.sleep(0)
     await line.close(1)

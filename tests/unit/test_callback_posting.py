@@ -113,10 +113,10 @@ async def test_addresses_of_this_network_are_refused(session: aiohttp.ClientSess
 
 async def test_nor_is_told_which_address_did_not_answer(loop: asyncio.AbstractEventLoop) -> None:
     """Of a network that the operator allows: a name is not to be looked up by way of its errors."""
-    with socket.create_server(("127.0.0.1", 0)) as gone:
-        port = gone.getsockname()[1]
-    async with open_session(AddressGuard(["127.0.0.0/8", "::1/128"])) as session:
-        answer = await posted(session, f"http://localhost:{port}/hook")
+    with socket.socket() as deaf:  # bound, so that nobody else gets the port, and not listening
+        deaf.bind(("127.0.0.1", 0))
+        async with open_session(AddressGuard(["127.0.0.0/8", "::1/128"])) as session:
+            answer = await posted(session, f"http://localhost:{deaf.getsockname()[1]}/hook")
     assert answer.error == "cannot connect: Connection refused"
     assert "127.0.0.1" in (answer.detail or "")
 

@@ -71,7 +71,7 @@ async def test_an_error_that_nobody_expects_loses_no_message(caplog: pytest.LogC
         cast("Store", store), QuickClock(), cast("Tenants", NoPlugins()), cast("Admission", None), process=1
     )
     running = asyncio.create_task(receiver.run())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await store.all_done.wait()
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):

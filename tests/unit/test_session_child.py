@@ -29,14 +29,14 @@ TELLS_ITS_ENVIRONMENT = """
 import json, os
 print(json.dumps({"type": "Opened", "tenant": " ".join(sorted(os.environ))}), flush=True)
 """
-SILENT = "import time\ntime.sleep(60)\n"
+SILENT = "import time\ntime.sleep(600)\n"
 ALIVE_ONCE = """
 import time
 print('{"type": "Alive"}', flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 DEAF = "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + ALIVE_ONCE
-CLOSES_ITS_STDOUT = "import os, time\nos.close(1)\ntime.sleep(60)\n"
+CLOSES_ITS_STDOUT = "import os, time\nos.close(1)\ntime.sleep(600)\n"
 ABORTS = """
 import sys
 sys.stdin.readline()
@@ -70,7 +70,7 @@ class Nursery:
         return self.children[-1]
 
     async def heard(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while not true():
                 await asyncio.sleep(0.01)
 

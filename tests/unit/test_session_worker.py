@@ -57,6 +57,6 @@ async def test_what_an_earlier_holder_had_on_its_way_is_settled_first(away: bool
         connect=cast("Any", None), report=lambda _: None, is_listening=lambda: True,
     )  # fmt: skip
     worker.obey(Open("shop"))
-    await asyncio.wait_for(rows.entered.wait(), 10)
+    await asyncio.wait_for(rows.entered.wait(), 60)
     await worker.close()
     assert rows.asked[:3] == ["lease shop", "settle shop 0", "shop is unpaired"]

@@ -22,7 +22,7 @@ def in_a_thread(intake: Intake, events: list[StreamFailed]) -> threading.Thread:
 
 
 async def joined(thread: threading.Thread) -> None:
-    await asyncio.to_thread(thread.join, 20)
+    await asyncio.to_thread(thread.join, 60)
     assert not thread.is_alive()
 
 
