@@ -22,7 +22,7 @@ import aiohttp
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
 PATIENCE = 60.0
@@ -88,16 +88,19 @@ class Tab:
         shown = await self.evaluate("document.body.innerText")
         raise AssertionError(f"never true: {js} ({said})\nerrors of the page: {self.errors}\nit shows: {shown}")
 
-    async def click(self, selector: str) -> None:
-        """Click in the middle of the first match, as soon as it is there and enabled and nothing covers it."""
+    async def click(self, selector: str, held: Callable[[], Awaitable[object]] | None = None) -> None:
+        """Click in the middle of the first match, as soon as it is there and enabled and nothing covers it. `held` is
+        what happens before the button of the mouse is released."""
         where = await self.wait_for(f"""(() => {{
             const found = document.querySelector({json.dumps(selector)});
             found.scrollIntoView({{block: "nearest", behavior: "instant"}});
             const box = found.getBoundingClientRect(), x = box.x + box.width / 2, y = box.y + box.height / 2;
             return !found.disabled && found.contains(document.elementFromPoint(x, y)) && {{x, y}};
         }})()""")
-        for kind in ("mousePressed", "mouseReleased"):
-            await self.call("Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **where)
+        await self.call("Input.dispatchMouseEvent", type="mousePressed", button="left", clickCount=1, **where)
+        if held is not None:
+            await held()
+        await self.call("Input.dispatchMouseEvent", type="mouseReleased", button="left", clickCount=1, **where)
 
     async def type(self, selector: str, text: str) -> None:
         """Click it and type; a newline at the end is the Enter key."""

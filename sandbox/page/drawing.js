@@ -10,6 +10,13 @@ export function el(tag, properties = {}, ...children) {
   return made;
 }
 
+// What is there already is left alone: a press of the mouse that began on it must end on it, or it would be no click.
+export function fill(list, rows) {
+  const anew = list.cloneNode(false);
+  anew.append(...rows);
+  if (!anew.isEqualNode(list)) list.replaceChildren(...anew.childNodes);
+}
+
 const PATHS = {
   pending: "M9 3a6 6 0 1 0 .01 0M9 6v3.4l2.2 1.4",
   sent: "M3 8l4 4 8-9",

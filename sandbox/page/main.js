@@ -2,7 +2,7 @@
 
 import { api, Refused } from "./api.js";
 import { $, box, toast } from "./boxes.js";
-import { called, chatRow, conversation, deviceRow, el, face, inShort, phoneRow, shownNumber } from "./drawing.js";
+import { called, chatRow, conversation, deviceRow, el, face, fill, inShort, phoneRow, shownNumber } from "./drawing.js";
 
 const state = { phones: [], number: null, chat: null, view: null, replyTo: null };
 const readAlready = new Set(); // a message is read once, whatever the answer
@@ -89,7 +89,7 @@ function navigate() {
 // What is shown
 
 function drawPhones() {
-  $("#phones").replaceChildren(...state.phones.map((phone) => phoneRow(phone, phone.number === state.number)));
+  fill($("#phones"), state.phones.map((phone) => phoneRow(phone, phone.number === state.number)));
   $("#welcome").hidden = state.number !== null;
   $("#welcome h2").textContent = state.phones.length ? "Choose a phone" : "No phone yet";
   const here = state.phones.find((phone) => phone.number === state.number);
@@ -114,8 +114,8 @@ function draw() {
 
 function drawChats() {
   const rows = state.view.chats.map((chat) => chatRow(chat, unread(chat)));
-  $("#chats").replaceChildren(...(rows.length ? rows : [
-    el("li", { className: "empty", textContent: "No chats yet. Write to a number below, or to this one from elsewhere." })]));
+  fill($("#chats"), rows.length ? rows : [
+    el("li", { className: "empty", textContent: "No chats yet. Write to a number below, or to this one from elsewhere." })]);
 }
 
 function drawChat() {
@@ -131,15 +131,15 @@ function drawChat() {
   const list = $("#messages");
   const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 80;
   const before = list.dataset.last;
-  list.replaceChildren(...conversation(chat.lines, chat.typing, names));
+  fill(list, conversation(chat.lines, chat.typing, names));
   list.dataset.last = `${state.number}/${state.chat}/${chat.lines.at(-1)?.id}`;
   if (atEnd || (before !== list.dataset.last && chat.lines.at(-1)?.from_me)) list.scrollTop = list.scrollHeight;
   markRead(chat);
 }
 
 function drawAbout(phone) {
-  $("#devices").replaceChildren(...(phone.devices.length ? phone.devices.map(deviceRow) : [
-    el("li", { className: "none", textContent: "None. Link a gateway as with a real phone." })]));
+  fill($("#devices"), phone.devices.length ? phone.devices.map(deviceRow) : [
+    el("li", { className: "none", textContent: "None. Link a gateway as with a real phone." })]);
   $("#online").checked = phone.online;
   $("#auto-read").checked = phone.auto_read;
 }
