@@ -24,6 +24,10 @@ T = TypeVar("T")
 DIRECT = "gapura.direct"
 """A setting that each connection asks for, without a meaning of its own: where it does not arrive there is a pooler."""
 
+_OPENS_WITHIN = 10.0
+"""Seconds for the first connection. Nobody waits for it as a caller does for a later one, and a program that gives up
+because a machine stood still for a moment does not come back by itself."""
+
 _ATTEMPTS = 4
 _TRY_AGAIN = {"40P01", "40001"}  # deadlock, serialization failure
 # What a statement of such a kind changed would stay with the connection for its next borrower.
@@ -103,13 +107,15 @@ class Database:
         *,
         connect_timeout: float = 1.5,
     ) -> Database:
-        """Connect once, to succeed or to fail clearly; the other connections are made when needed. Times are seconds.
+        """Connect once, to succeed or to fail clearly; the other connections are made when needed. Times are seconds;
+        `connect_timeout` is that of the others, the first has more.
 
         CommandError when `url` is no PostgreSQL URL, DatabaseUnavailable when nobody answers or lets us in.
         """
         parse_url(url)
-        db = cls(url, size, statement_timeout, application_name, connect_timeout)
+        db = cls(url, size, statement_timeout, application_name, max(connect_timeout, _OPENS_WITHIN))
         await db._pool.fill(1)
+        db._connect_timeout = connect_timeout
         return db
 
     async def fill(self) -> None:
