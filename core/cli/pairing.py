@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 CONNECTS_WITHIN = 90.0
 """Seconds from the scan to a working session."""
 
+_ANSWERS_WITHIN = 10.0
+"""Seconds for the gateway to say that it lives. Where nobody listens, that shows at once."""
+
 _TICK = 0.5
 _WORKS = ("connected", "restricted")
 _GOES_ON = ("pairing", "connecting", "disconnected")
@@ -169,7 +172,7 @@ async def _reachable(server: ServerSettings) -> str | None:
     url = f"http://{host}:{server.port}"
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as http,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_ANSWERS_WITHIN)) as http,
             http.get(f"{url}/healthz") as answer,
         ):
             return url if await answer.json(content_type=None) == {"alive": True} else None
