@@ -145,6 +145,7 @@ async def running(database_url: str, settings: Settings) -> AsyncIterator[House]
     stop = asyncio.Event()
     async with Gateway.open(settings, plugins, database_url) as gateway, aiohttp.ClientSession() as http:
         gateway.supervisor.run = nothing_is_supervised  # type: ignore[method-assign]
+        gateway.database._connect_timeout = 10.0  # a machine that stands still is no PostgreSQL that is away
         serving = asyncio.create_task(gateway.serve("127.0.0.1", 0, ready.set_result, stop))
         try:
             await asyncio.wait({serving, ready}, return_when=asyncio.FIRST_COMPLETED)

@@ -64,7 +64,9 @@ class Installation:
         self.write(f"tenants/{tenant}.yaml", "\n".join([*lines, *([f"plugins: {plugins}"] if plugins else []), ""]))
         return str(self.answer("tenant", "add", tenant)["api_key"])
 
-    def run(self, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, text: str | None = None, patience: float = PATIENCE
+    ) -> subprocess.CompletedProcess[str]:
         """A command to its end, with `text` on its stdin (which is no terminal)."""
         return subprocess.run(
             [sys.executable, str(ROOT / "run.py"), *arguments],
@@ -72,7 +74,7 @@ class Installation:
             input=text or "",
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=patience,
             check=False,
         )
 

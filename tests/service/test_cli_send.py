@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from core.cli import send
 from tests.service.command_line import CommandLine
-from tests.service.gateway_process import Installation
+from tests.service.gateway_process import PATIENCE, Installation
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -110,11 +111,12 @@ def test_nobody_is_there_to_show(cli: CommandLine) -> None:
     assert cli("inject", "shop", "081234567890", "hi", "--json").answer["replies"] is None
 
 
-def test_with_a_gateway(cli: CommandLine, installation: Installation) -> None:
+def test_with_a_gateway(cli: CommandLine, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
     """A running gateway sends what the command queued, and its bots answer what the command injected."""
+    monkeypatch.setattr(send, "ANSWER_WITHIN", PATIENCE)
     kept = cli("inject", "shop", "081234567899", "before")
     with installation.serve() as gateway:
-        done = cli("send", "shop", "081234567890", "hi", "--wait", "--json")
+        done = cli("send", "shop", "081234567890", "hi", "--wait", f"{PATIENCE:g}", "--json")
         assert (done.status, done.answer["status"]) == (0, "sent")
         assert [event["status"] for event in done.answer["history"]] == ["queued", "sending", "sent"]
         injected = cli("inject", "shop", "0812-3456-7890", "ping", "--json")

@@ -13,12 +13,13 @@ import pytest
 from tests.plugin_kit import incoming
 from tests.service.conftest import ALPHA, BETA, NUMBER, SLOW
 from tests.service.fake_sessions import fake_sessions
-from tests.service.receiver import Receiver, always
+from tests.service.receiver import always
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from tests.service.conftest import House
+    from tests.service.receiver import Receiver
 
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "api.md").read_text("utf-8")
@@ -93,15 +94,13 @@ def shape(value: Any) -> Any:
 
 
 @pytest.fixture
-async def told(open_house: Callable[..., Awaitable[House]]) -> AsyncIterator[dict[str, Any]]:
+async def told(open_house: Callable[..., Awaitable[House]], receiver: Receiver) -> dict[str, Any]:
     """The answers of a gateway with the four built-in plugins, to whose callbacks somebody answers 500."""
-    receiver = Receiver(answer=always(500, text="out of order"))
-    await receiver.start()
+    receiver.answer = always(500, text="out of order")
     callbacks = [receiver.endpoint(events=("message.sent",))]
-    yield await answers(
+    return await answers(
         await open_house(alpha={"plugins": SLOW, "callbacks": callbacks}, beta={"transport": "whatsapp"})
     )
-    await receiver.stop()
 
 
 async def test_examples(told: dict[str, Any]) -> None:

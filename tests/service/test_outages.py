@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import pytest
+
 from tests.service.gateway_process import PATIENCE, Installation
 from tests.service.load import Load, check_books, rows
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from db.embedded import EmbeddedPostgres
+
+pytestmark = pytest.mark.timeout(600)
 
 EVERYBODY_ELSE = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

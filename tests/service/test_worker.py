@@ -32,9 +32,10 @@ def test_it_wants_the_database_of_a_gateway(tmp_path: Path) -> None:
 
 def test_no_database(tmp_path: Path) -> None:
     """A server that does not answer is one line and exit status 1."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # bound and not listening: nobody answers, and nobody else can take it
         port = taken.getsockname()[1]
-    done = Installation(tmp_path, f"postgres://nobody:secret@127.0.0.1:{port}/x").run("worker")
+        done = Installation(tmp_path, f"postgres://nobody:secret@127.0.0.1:{port}/x").run("worker")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("gapura: the database is out of reach: ")
     assert "secret" not in done.stderr
