@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import os
+import sys
 import time
 import uuid
+import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -75,6 +78,20 @@ def _end(loop: asyncio.AbstractEventLoop) -> None:
         loop.run_until_complete(asyncio.wait(tasks, timeout=10))
     loop.run_until_complete(loop.shutdown_asyncgens())
     teardown_test_loop(loop)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown() -> Generator[None, object, object]:
+    """pytest keeps a failure, and with it whatever its frames have open, until the next test begins: it ends here."""
+    try:
+        return (yield)
+    finally:
+        if kept := [name for name in vars(sys) if name.startswith("last_")]:
+            for name in kept:
+                delattr(sys, name)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                gc.collect()
 
 
 @dataclass(frozen=True, slots=True)

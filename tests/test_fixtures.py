@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 FAILS = """
 import asyncio
+import socket
+
+SERVER = socket.create_server(("127.0.0.1", 0))
+PORT = SERVER.getsockname()[1]
 
 async def listens():
     async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
@@ -27,6 +31,11 @@ async def test_fails():
         await asyncio.sleep(0.1)
         raise ValueError
 
+async def test_fails_too(loop):
+    asyncio.create_task(listens())
+    reader, writer = await asyncio.open_connection(sock=socket.create_connection(("127.0.0.1", PORT)))
+    raise ValueError
+
 async def test_next():
     await asyncio.sleep(0)
 """
@@ -38,7 +47,7 @@ def test_a_test_fails_alone(tmp_path: Path) -> None:
     options = ["-p", "no:cacheprovider", "-p", "tests.conftest", "--basetemp", str(tmp_path / "base"), "-q"]
     command = [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), *options, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert "1 failed, 1 passed" in done.stdout, done.stdout + done.stderr
+    assert "2 failed, 1 passed" in done.stdout, done.stdout + done.stderr
 
 
 async def test_http_answers_of_the_tests_choice(mocked_http: aioresponses) -> None:
