@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -372,6 +373,7 @@ class Outbox(RuleBasedStateMachine):
         )  # fmt: skip
 
 
+@pytest.mark.timeout(600)
 def test_whatever_happens_nothing_is_lost_and_nothing_doubled(database_url: str) -> None:
     """Random histories of 40 steps, the same in every run: claims, answers, deaths, take-overs, sleepers that wake,
     receipts, cancellations, and one more process that finishes it all."""
