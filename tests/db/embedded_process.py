@@ -14,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import db.embedded
 from db.embedded import EmbeddedPostgres
 from tests.conftest import FAST
 
@@ -29,6 +30,7 @@ async def supervise(embedded: EmbeddedPostgres) -> None:
 
 def main() -> None:
     """Carry out the command line."""
+    db.embedded.OUTLIVES = 120.0  # who is connected shall finish, however slow the machine is
     embedded = EmbeddedPostgres(Path(sys.argv[1]), FAST)
     url = embedded.start()
     sys.stdout.write(f"{'owner' if embedded.owner else 'attached'} {url}\n")

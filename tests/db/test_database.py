@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 LONG = 600
 """Seconds of a statement that the test, and not the clock, shall end; and of the time that it is given."""
 
+SHORT = 2.0
+"""Seconds after which PostgreSQL ends a statement; no other one, of a millisecond, takes as long."""
+
 
 async def answers(db: Database) -> None:
     """Return when a ping is answered in its time."""
@@ -126,7 +129,7 @@ async def test_text_that_postgresql_cannot_hold_is_rejected(open_database: Open,
 
 async def test_a_server_side_timeout_is_not_a_cancellation(open_database: Open) -> None:
     """statement_timeout is StatementTimeout; nobody was cancelled, and the connection lives on."""
-    db = await open_database(size=1, statement_timeout=0.5)
+    db = await open_database(size=1, statement_timeout=SHORT)
     pid = await backend(db)
     with pytest.raises(StatementTimeout):
         await db.fetch("SELECT pg_sleep(60)")
@@ -135,7 +138,7 @@ async def test_a_server_side_timeout_is_not_a_cancellation(open_database: Open) 
 
 async def test_a_server_side_timeout_in_a_cancelled_task_is_still_a_timeout(open_database: Open) -> None:
     """A statement that a cancelled task runs to clean up, and that times out, is StatementTimeout and no new cancel."""
-    db = await open_database(statement_timeout=0.5)
+    db = await open_database(statement_timeout=SHORT)
     outcome: list[BaseException] = []
 
     async def cleans_up() -> None:
@@ -308,7 +311,7 @@ async def test_a_server_that_vanished_silently_is_given_up(
 ) -> None:
     """Where the server neither answers nor hangs up, this side ends the statement, uncertain; nothing is poisoned."""
     monkeypatch.setattr("db.database._GRACE", 2.0)
-    db = await open_database(own_postgres.url, size=1, statement_timeout=1.0)
+    db = await open_database(own_postgres.url, size=1, statement_timeout=SHORT)
     pid = await backend(db)
     os.kill(pid, signal.SIGSTOP)
     try:
@@ -518,9 +521,9 @@ async def test_a_connection_lost_during_commit_is_uncertain(table: Database) -> 
 
 async def test_a_transaction_may_have_its_own_timeout(open_database: Open) -> None:
     """statement_timeout inside a transaction is its own, and the pool's afterwards."""
-    db = await open_database(size=1, statement_timeout=0.5)
+    db = await open_database(size=1, statement_timeout=SHORT)
     async with db.transaction(statement_timeout=0) as tx:
-        await tx.execute("SELECT pg_sleep(0.8)")
+        await tx.execute(f"SELECT pg_sleep({SHORT + 0.5})")
     with pytest.raises(StatementTimeout):
         await db.fetch("SELECT pg_sleep(60)")
 

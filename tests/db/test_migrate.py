@@ -41,8 +41,8 @@ async def test_an_empty_database_is_brought_up_to_date_once(open_database: Open,
 
 async def test_many_processes_at_once(open_database: Open, folder: Path) -> None:
     """Each migration is applied by exactly one of those who call at once; nobody fails."""
-    databases = [await open_database(size=1, statement_timeout=1.0) for _ in range(4)]
-    (folder / "0003_slow.sql").write_text("SELECT pg_sleep(1.5)")
+    databases = [await open_database(size=1, statement_timeout=2.0) for _ in range(4)]
+    (folder / "0003_slow.sql").write_text("SELECT pg_sleep(2.5)")
     applied = await asyncio.gather(*(migrate(db, folder) for db in databases))
     assert sorted(name for names in applied for name in names) == ["0001_first", "0002_second", "0003_slow"]
     assert await databases[0].fetch("SELECT n FROM first") == [(1,)]
