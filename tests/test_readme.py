@@ -31,6 +31,9 @@ PHONES = {"shop": "628111111111", "lab": "628333333333"}
 
 CUSTOMER = "628123456789"
 
+A_PAIRING = 3 * PATIENCE
+"""Seconds until a phone is linked and its session has been opened in another process."""
+
 
 def blocks(readme: str) -> list[tuple[str, str]]:
     """(kind, text) of the fenced blocks, in order."""
@@ -109,7 +112,9 @@ class Reader:
     def _pairs(self, tenant: str) -> None:
         """The command waits while somebody scans what it shows."""
         done: list[subprocess.CompletedProcess[str]] = []
-        command = threading.Thread(target=lambda: done.append(self.house.run("tenant", "pair", tenant)))
+        command = threading.Thread(
+            target=lambda: done.append(self.house.run("tenant", "pair", tenant, patience=A_PAIRING))
+        )
         command.start()
         deadline = time.monotonic() + PATIENCE
         while not (shown := self._status("/api/qr?start=0", tenant))["qr"]:
@@ -117,7 +122,7 @@ class Reader:
             assert time.monotonic() < deadline, shown
             time.sleep(0.05)
         asked(f"{self.sandbox}/scan", {"number": PHONES[tenant], "qr": shown["qr"], "name": tenant})
-        command.join(PATIENCE)
+        command.join(A_PAIRING)
         assert (done[0].returncode, done[0].stdout) == (0, f"connected as +{PHONES[tenant]}\n"), done[0].stderr
 
     def _status(self, path: str, tenant: str) -> Any:

@@ -168,6 +168,7 @@ async def test_what_does_not_end_in_time_is_said(
 ) -> None:
     """And is waited for no longer."""
     monkeypatch.setattr(app, "_SHUTDOWN", 6.0)
+    monkeypatch.setattr(app, "_LAST_SHARE", 5.5)
     async with running(database_url, settings_of()) as house:
         house.gateway.supervisor.close = lambda _: asyncio.sleep(3600)  # type: ignore[method-assign,assignment]
     assert errors_in(caplog) == ["service.stopped_late"]
