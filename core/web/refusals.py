@@ -9,11 +9,18 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from core.errors import BadRequest, Unprocessable
+from core.model import PRIORITIES
 
 if TYPE_CHECKING:
     from core.errors import Refused
 
 _SHOWN = 60
+
+_NEEDED = {
+    "priority": f"is one of {', '.join(PRIORITIES)}",
+    "send_at": "is a time with its zone, such as 2026-01-05T12:00:00+07:00",
+}
+"""What a field must be whose value has the right type: the decoder says only that it is not."""
 
 _MISSING = re.compile(r"Object missing required field `(.*)`", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
@@ -41,8 +48,10 @@ def _of_another_shape(problem: str) -> Refused:
     reason, name = place[1], place[2]
     if length := _LENGTH.fullmatch(reason):
         return _wrong_length(name, length[1], int(length[2]))
-    code = "field_type" if ", got `" in reason else "field_invalid"
-    return Unprocessable(code, f"{name}: {_plain(reason)}", field=name)
+    if ", got `" in reason:
+        return Unprocessable("field_type", f"{name}: {_plain(reason)}", field=name)
+    detail = f"{name} {_NEEDED[name]}" if name in _NEEDED else f"{name}: {_plain(reason)}"
+    return Unprocessable("field_invalid", detail, field=name)
 
 
 def _wrong_length(name: str, sign: str, limit: int) -> Refused:

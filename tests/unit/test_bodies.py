@@ -98,6 +98,24 @@ def test_a_refusal_does_not_repeat_the_body() -> None:
     assert len(refused.field) == 60
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"priority": "high"}, "priority is one of urgent, normal, bulk"),
+        ({"send_at": "tomorrow"}, "send_at is a time with its zone, such as 2026-01-05T12:00:00+07:00"),
+        ({"send_at": "2026-01-05T12:00:00"}, "send_at is a time with its zone, such as 2026-01-05T12:00:00+07:00"),
+    ],
+)
+def test_a_refused_value_says_what_is_taken(change: dict[str, str], told: str) -> None:
+    """Who sends a priority or a time that is none is told what it must be, and what is shown is taken."""
+    refused = outcome(json.dumps({**GOOD, **change}).encode())
+    assert (refused.status, refused.code, refused.field) == (422, "field_invalid", next(iter(change)))
+    assert refused.detail == told
+    for priority in ("urgent", "normal", "bulk"):
+        taken = json.dumps({**GOOD, "priority": priority, "send_at": "2026-01-05T12:00:00+07:00"})
+        assert outcome(taken.encode()).priority == priority
+
+
 def test_defaults() -> None:
     """What is not given is as documented; times are turned into UTC."""
     body = SEND.decode(json.dumps({**GOOD, "send_at": "2026-01-05T12:00:00+07:00"}).encode())
