@@ -103,7 +103,7 @@ def _said(said: dict[str, Any]) -> str:
     match said["decision"]:
         case "deny":
             later = f"; again in {said['retry_after']:g} s" if said["retry_after"] else ""
-            return f"{said['plugin']}: Deny {said['code']}: {said['message']}{later}"
+            return f"{said['plugin']}: Deny {said['code']}: {said['message']}{later}{when}"
         case "quota":
             cost = f", counting {said['cost']}" if said["cost"] != 1 else ""
             return f"{said['plugin']}: Quota {said['limit']} per {said['per']} and {said['period']}{cost}{when}"

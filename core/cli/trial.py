@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import aiohttp
 
     from core.clock import Clock
-    from core.decisions import Deny, Exempt, Verdict
+    from core.decisions import Decision, Verdict
     from core.hooks.dispatch import Hooks
     from core.hooks.registry import Plugins
     from core.model import Principal, Priority
@@ -154,16 +154,18 @@ def _in_words(verdict: Verdict) -> str:
     if deny := verdict.deny:
         status = 403 if deny.retry_after is None else 429
         return f"refused with {status} {deny.code}: {deny.message}"
-    parts = [f"refused with {d.code} if on {_in_lists(d)}" for d in verdict.denied_when]
-    parts += [f"{q.name}: at most {q.limit} per {q.per} and {q.period}" for q in verdict.quotas]
+    limits = [f"{q.name}: at most {q.limit} per {q.per} and {q.period}{_if_on(q)}" for q in verdict.quotas]
+    parts = [f"accepted within {'; '.join(limits)}" if limits else "accepted"]
     parts += [f"waived: {name}" for name in sorted(verdict.waived)]
-    for exempt in verdict.waived_when:
-        parts.append(f"waived if on {_in_lists(exempt)}: {', '.join(exempt.names)}")
-    return "accepted" + (f" within {'; '.join(parts)}" if parts else "")
+    parts += [f"waived{_if_on(exempt)}: {', '.join(exempt.names)}" for exempt in verdict.waived_when]
+    parts += [f"refused with {deny.code}{_if_on(deny)}" for deny in verdict.denied_when]
+    return "; ".join(parts)
 
 
-def _in_lists(decision: Deny | Exempt) -> str:
-    return " or ".join(str(member.name).lower() for member in decision.when or ())
+def _if_on(decision: Decision) -> str:
+    """The lists on which the recipient must be, for the decision to hold; nothing when it holds for everybody."""
+    lists = " or ".join(str(member.name).lower() for member in decision.when or ())
+    return f" if on {lists}" if lists else ""
 
 
 def _why(failed: PluginFailed) -> str:

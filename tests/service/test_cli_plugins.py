@@ -247,9 +247,26 @@ def test_trying_a_stop(cli: CommandLine) -> None:
     tried = cli("plugin", "try", "opt_out", "--tenant", "shop", "STOP", "--json").answer
     assert [reply["plugin"] for reply in tried["on_message"]] == ["opt_out"]
     assert tried["effects"] == [f"opt_out would send {tried['to']} no more messages"]
-    assert "refused with opted_out if on opt_out" in tried["verdict"]
+    assert tried["verdict"] == (
+        "accepted within daily_limit: at most 3 per recipient and day;"
+        " waived if on whitelist: daily_limit, delay; refused with opted_out if on opt_out"
+    )
     back = cli("plugin", "try", "opt_out", "--tenant", "shop", "start", "--json").answer
     assert back["effects"] == [f"opt_out would send {back['to']} messages again"]
+
+
+def test_try_says_on_which_condition(cli: CommandLine) -> None:
+    """What holds only for people on a list is shown with that list, so that nothing reads as if it held for all."""
+    shown = cli("plugin", "try", "opt_out", "--tenant", "shop", "hello").out
+    assert "opt_out: Deny opted_out: this person asked for no more messages, if on: opt_out\n" in shown
+    quota = "from core import Listed, Quota, hookimpl\n@hookimpl\ndef admit():\n    return Quota(1, when=Listed.REPLY)"
+    cli.write("mine/asked.py", quota)
+    cli.write("config/tenants/shop.yaml", "plugins: {asked: }")
+    tried = cli("plugin", "try", "asked", "--tenant", "shop", "hello", "--json").answer
+    assert tried["verdict"] == "accepted within asked: at most 1 per recipient and day if on reply"
+    cli.write("config/tenants/shop.yaml", "plugins: {opt_out: }")
+    tried = cli("plugin", "try", "opt_out", "--tenant", "shop", "hello", "--json").answer
+    assert tried["verdict"] == "accepted; refused with opted_out if on opt_out"
 
 
 def test_cleanup_deletes_the_counters_of_long_past_days(tmp_path: Path, empty_database_url: str) -> None:
