@@ -94,10 +94,12 @@ def _keeps(settings: Settings) -> dict[str, int]:
 def url(context: typer.Context) -> None:
     """Print the connection URL, with its password: psql "$(python run.py db url)"."""
     invocation = invocation_of(context)
-    found = invocation.settings().database.url or _embedded_url(invocation)
+    own = invocation.settings().database.url
+    found = own or _embedded_url(invocation)
     say(found)
     if not _answers(found):
-        note("PostgreSQL does not run there now; the embedded one runs while `run.py serve` does.")
+        where = "." if own else "; the embedded one runs while `run.py serve` does."
+        note(f"PostgreSQL does not run there now{where}")
 
 
 def _embedded_url(invocation: Invocation) -> str:

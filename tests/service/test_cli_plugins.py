@@ -234,6 +234,13 @@ def test_db_migrate(tmp_path: Path, empty_database_url: str) -> None:
     assert cli("db", "migrate").out == "The schema is up to date.\n"
 
 
+def test_a_server_of_ones_own_that_is_away(tmp_path: Path) -> None:
+    """Its URL is shown all the same, and nobody is sent to the embedded one."""
+    done = CommandLine(tmp_path, "postgres://me@127.0.0.1:1/x")("db", "url")
+    assert (done.status, done.out) == (0, "postgres://me@127.0.0.1:1/x\n")
+    assert done.err == "PostgreSQL does not run there now.\n"
+
+
 def test_the_enabling_lines_are_yaml(cli: CommandLine) -> None:
     """What `plugin new` says to write into a tenant's file can be pasted there, and `check` is content."""
     done = cli("plugin", "new", "evening_hours")
