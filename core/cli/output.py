@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
@@ -27,6 +29,9 @@ P = ParamSpec("P")
 
 BROKEN, FAILED = 2, 1
 """Exit status: the configuration cannot be used; the command was not carried out."""
+
+_LONGEST = 366 * 86_400.0
+"""Seconds; who should come back later than that is not told when."""
 
 _CODES: dict[type[GapuraError], str] = {
     ConfigError: "config_error",
@@ -103,8 +108,16 @@ def tell(error: GapuraError, *, as_json: bool) -> int:
     if as_json:
         say_json(_refusal(error))
     else:
-        note(f"gapura: {_detail(error)}" + (f" [{error.code}]" if isinstance(error, Refused) else ""))
+        note(f"gapura: {_detail(error)}" + (f"{_later(error)} [{error.code}]" if isinstance(error, Refused) else ""))
     return _status(error)
+
+
+def _later(error: Refused) -> str:
+    """When to come back, in hours, minutes and seconds; nothing when the refusal does not say."""
+    seconds = error.retry_after
+    if seconds is None or not 0 < seconds <= _LONGEST:
+        return ""
+    return f"; again in {timedelta(seconds=math.ceil(seconds))}"
 
 
 def _status(error: GapuraError) -> int:

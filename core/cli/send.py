@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from core.app import Gateway
     from core.clock import Clock
     from core.paths.admission import SendRequest
+    from db.database import Database
     from db.store import Store
 
 ANSWER_WITHIN = 10.0
@@ -112,12 +113,12 @@ def _tell(sent: _Sent, wait: float | None) -> None:
 
 def inject(context: typer.Context, tenant: TenantId, number: Number, text: Text, as_json: AsJson = False) -> None:
     """Play an incoming message from NUMBER, so that bots can be tried without WhatsApp."""
-    from core.cli.opened import with_store
+    from core.cli.opened import with_database
     from core.jid import parse
 
     invocation = invocation_of(context)
     sender = parse(number, invocation.settings().tenant(tenant).region).key
-    message_id, replies, gateways = with_store(invocation, lambda store: _inject(store, tenant, sender, text))
+    message_id, replies, gateways = with_database(invocation, lambda database: _inject(database, tenant, sender, text))
     if as_json:
         say_json({"id": message_id, "from": sender, "gateways": gateways, "replies": replies})
         return
@@ -138,15 +139,21 @@ def _outcome(reply: dict[str, Any]) -> str:
     return str(reply.get("failed") or f"was refused: {reply['detail']} [{reply['refused']}]")
 
 
-async def _inject(store: Store, tenant: str, sender: str, text: str) -> tuple[str, list[dict[str, Any]] | None, int]:
+async def _inject(
+    database: Database, tenant: str, sender: str, text: str
+) -> tuple[str, list[dict[str, Any]] | None, int]:
     """(id, what came of it or None, how many gateways run)"""
     from core.clock import Clock
+    from db.session_store import SessionStore
+    from db.store import Store
 
+    store = Store(database)
     if not await store.tenant_exists(tenant):
         raise no_such_tenant(tenant)
     clock = Clock()
     message_id = await add_incoming(store, clock, tenant, sender, text)
-    gateways = len(await store.live_processes())
+    # Not live_processes: session processes are among them, and the lock of whoever is claiming just now.
+    gateways = len(await SessionStore(database).supervisors())
     replies = await replies_to(store, clock, tenant, message_id) if gateways else None
     return message_id, replies, gateways
 
