@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aiohttp
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 if TYPE_CHECKING:
     from aioresponses import aioresponses
@@ -55,3 +57,10 @@ async def test_http_answers_of_the_tests_choice(mocked_http: aioresponses) -> No
     mocked_http.post("https://example.test/callback", status=201, payload={"ok": True})
     async with aiohttp.ClientSession() as session, session.post("https://example.test/callback") as response:
         assert (response.status, await response.json()) == (201, {"ok": True})
+
+
+@given(st.booleans())
+def test_no_example_is_too_slow(_: bool) -> None:
+    """However slow the machine is, no property fails for the time that its examples take."""
+    assert settings().deadline is None
+    assert HealthCheck.too_slow in settings().suppress_health_check
