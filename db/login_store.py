@@ -48,6 +48,11 @@ class LoginStore:
         row = await self._db.fetch_one("SELECT wa_store_version_v1()", idempotent=True)
         return row[0] if row else None
 
+    async def has_remains(self) -> bool:
+        """Whether some table of whatsmeow's is there."""
+        row = await self._db.fetch_one(load("login_remains"), idempotent=True)
+        return bool(row and row[0])
+
     async def install(self) -> list[str]:
         """Put the mirror's triggers where they are missing; on which tables they were. So too the triggers of arrivals
         and attempts. To be called in `preparing`."""
@@ -108,10 +113,11 @@ class LoginStore:
         """The device's conversations begin anew. While it is closed."""
         await self._db.fetch("SELECT wa_begin_afresh_v1(%s)", (jid,), idempotent=True)
 
-    async def devices(self) -> list[tuple[str, str]]:
-        """(tenant, jid) of every login whose device is known, by tenant."""
+    async def devices(self) -> list[tuple[str, str | None, bool]]:
+        """(tenant, jid, whether whatsmeow's tables have it) of every login, by tenant. The jid is None when it is in
+        auth_creds alone, and damaged."""
         rows = await self._db.fetch(load("login_devices"), idempotent=True)
-        return [(row[0], row[1]) for row in rows]
+        return [(row[0], row[1], row[2]) for row in rows]
 
     async def differences(self, tenant: str) -> list[tuple[str | None, str]]:
         """[(key, or None for auth_creds; missing, different or too_many)]: where mirror and store do not agree."""

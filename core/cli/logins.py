@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 commands = typer.Typer(no_args_is_help=True, help="WhatsApp logins in the database.")
 
 _PROBLEMS = {"missing": "is missing", "different": "differs", "too_many": "should not be there"}
+_LOST = {"row": "whatsmeow_device", "problem": "missing"}
+"""auth_creds and auth_keys alone have the login. No row of theirs is wrong then: they are what it is restored from."""
+_REMAINS = {"row": "whatsmeow_*", "problem": "missing"}
+"""Some of whatsmeow's tables are gone."""
 
 
 @commands.command()
@@ -29,7 +33,8 @@ def check(
 ) -> None:
     """Compare auth_creds and auth_keys with whatsmeow's tables; the exit status is 1 when they do not agree.
 
-    What differs is put right by itself when the session is opened next; whatsmeow's tables prevail.
+    What differs is put right by itself when the session is opened next; whatsmeow's tables prevail, and a login that
+    they have lost is restored.
     """
     from core.cli.opened import with_database
 
@@ -47,21 +52,22 @@ async def _check(database: Database, tenant: str | None) -> tuple[list[dict[str,
 
     store = LoginStore(database)
     found: list[dict[str, Any]] = []
-    if await store.store_version() is None:
-        return found, []
-    for owner, jid in await store.devices():
+    remains = await store.store_version() is None and await store.has_remains()
+    for owner, jid, stands in await store.devices():
         if tenant in (None, owner):
-            wrong = [
-                {"row": key or "auth_creds", "problem": problem} for key, problem in await store.differences(owner)
-            ]
+            wrong = [_REMAINS] if remains else await _differences(store, owner) if stands else [_LOST]
             found.append({"tenant": owner, "device": jid, "differences": wrong})
     return found, await store.untriggered()
+
+
+async def _differences(store: LoginStore, tenant: str) -> list[dict[str, str]]:
+    return [{"row": key or "auth_creds", "problem": problem} for key, problem in await store.differences(tenant)]
 
 
 def _tell(found: list[dict[str, Any]], unmirrored: list[str]) -> None:
     for table in unmirrored:
         say(f"whatsmeow_{table} is not mirrored now; the next session process sees to it")
-    columns((login["tenant"], login["device"], _agreement(login)) for login in found)
+    columns((login["tenant"], login["device"] or "?", _agreement(login)) for login in found)
     for login in found:
         for wrong in login["differences"]:
             say(f"{login['tenant']}: {wrong['row']} {_PROBLEMS[wrong['problem']]}")
@@ -70,8 +76,14 @@ def _tell(found: list[dict[str, Any]], unmirrored: list[str]) -> None:
 
 
 def _agreement(login: dict[str, Any]) -> str:
-    wrong = len(login["differences"])
-    return f"{wrong} rows differ" if wrong else "auth_creds and auth_keys agree with whatsmeow's tables"
+    wrong = login["differences"]
+    if wrong == [_LOST]:
+        return "is in auth_creds and auth_keys alone: restored when it is opened next, or by session restore"
+    if wrong == [_REMAINS]:
+        from core.sessions.logins import MISSING_TABLES
+
+        return MISSING_TABLES
+    return f"{len(wrong)} rows differ" if wrong else "auth_creds and auth_keys agree with whatsmeow's tables"
 
 
 @commands.command()

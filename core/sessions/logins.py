@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MISSING_TABLES = (
+    "whatsmeow's tables are not all there, and the library makes them only where there is none: drop those that are"
+    " left (whatsmeow_*), and logins are restored from auth_creds and auth_keys"
+)
 FORGOTTEN = "its row of auth_creds was deleted: pair again"
 
 
@@ -43,7 +47,8 @@ class Logins:
                     await self._make_tables()
                     version = await self._store.store_version()
                 if version is None:
-                    raise OpenFailed("database", "the library could not make its tables")
+                    remains = await self._store.has_remains()
+                    raise OpenFailed("database", MISSING_TABLES if remains else "the library could not make its tables")
                 for table in await self._store.install():
                     log.info("whatsmeow_%s is mirrored from now on", table, extra={"action": "login.mirrored"})
                 for table in await self._store.fence():

@@ -149,7 +149,7 @@ async def test_old_rows_give_way_to_the_mirror(db: Database) -> None:
     assert moved
     assert moved.mirrored
     assert await logins.differences(TENANT) == []
-    assert (TENANT, JID) in await logins.devices()
+    assert (TENANT, JID, True) in await logins.devices()
     [(data,)] = await db.fetch("SELECT data FROM auth_creds WHERE tenant_id = 'shop'")
     assert mirrored_device(data) == JID
     assert await db.fetch("SELECT * FROM auth_replaced") == []

@@ -49,12 +49,52 @@ def test_check_names_what_differs(installation: Installation, database_url: str)
     assert told["logins"][0]["differences"] == [{"row": "session-1.1", "problem": "different"}]
 
 
+def drop(store: Store, tables: str) -> None:
+    """Those of whatsmeow's tables whose names match."""
+    for (table,) in store.run("SELECT tablename FROM pg_tables WHERE tablename ~ %s", (tables,)):
+        store.run(f"DROP TABLE {table} CASCADE")
+
+
+@pytest.mark.parametrize("lost", ["rows", "tables", "all but the mirror"])
+def test_check_does_not_call_the_only_copy_wrong(installation: Installation, database_url: str, lost: str) -> None:
+    """A login that only auth_creds and auth_keys have left agrees with nothing, and what is told is that it is restored
+    from them: neither that there is none, nor that a row of it should not be there."""
+    store = Store(database_url, None)
+    if lost == "rows":
+        store.run("TRUNCATE whatsmeow_device CASCADE")
+    else:
+        drop(store, "^whatsmeow_")
+    if lost == "all but the mirror":
+        store.run("DELETE FROM wa_devices")
+    told = installation.run("session", "check", "--json")
+    assert told.returncode == 1
+    differences = [{"row": "whatsmeow_device", "problem": "missing"}]
+    assert json.loads(told.stdout)["logins"] == [{"tenant": "shop", "device": JID, "differences": differences}]
+    done = installation.run("session", "check", "shop")
+    assert done.returncode == 1
+    assert "session restore" in done.stdout
+    assert "should not be there" not in done.stdout
+    assert installation.answer("session", "restore", "shop")["restored"] is True
+    assert installation.run("session", "check").returncode == 0
+
+
+def test_check_says_what_to_do_about_tables_of_which_some_are_gone(
+    installation: Installation, database_url: str
+) -> None:
+    """The library makes its tables only where there is none: what is left of them has to go, and is not called a login
+    that agrees, nor none at all."""
+    drop(Store(database_url, None), "^whatsmeow_sessions$")
+    done = installation.run("session", "check")
+    assert done.returncode == 1
+    assert "drop those that are left" in done.stdout
+    assert JID in done.stdout
+
+
 def test_restore_makes_tables_and_login(installation: Installation, database_url: str) -> None:
     """Without whatsmeow's tables and without a session's row, the two tables of the login are enough; a second time
     there is nothing to restore, and --afresh lets conversations begin anew."""
     store = Store(database_url, None)
-    for (table,) in store.run("SELECT tablename FROM pg_tables WHERE tablename ~ '^whatsmeow_'"):
-        store.run(f"DROP TABLE {table} CASCADE")
+    drop(store, "^whatsmeow_")
     answer = installation.answer("session", "restore", "shop")
     assert answer == {"tenant": "shop", "device": JID, "restored": True, "afresh": False}
     assert store.run("SELECT jid, number FROM sessions") == [(JID, "628111111111")]
