@@ -45,7 +45,10 @@ def auth(
         note(f"{name} has no form in Baileys: that conversation begins afresh")
     if login.lost:
         note(f"{login.lost} messages that did not come yet cannot be read there; their senders are asked again.")
-    note(f"One login lives in one place: before it is opened there, run.py tenant remove {tenant}")
+    note(
+        f"One login lives in one place: before `serve` starts again, run.py tenant remove {tenant}"
+        " (while `serve` runs, that unlinks the device at WhatsApp, and what was exported is of no use)."
+    )
 
 
 async def _login(database: Database, tenant: str) -> Baileys:

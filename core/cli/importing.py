@@ -12,12 +12,13 @@ import typer
 from core.baileys.places import Damaged
 from core.cli.invocation import Invocation, invocation_of
 from core.cli.tenant import AsJson  # noqa: TC001 - typer reads the annotations
-from core.errors import CommandError, Unprocessable
+from core.errors import CommandError, DatabaseUnavailable, StatementRejected, Unprocessable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from contextlib import AbstractAsyncContextManager
 
+    from core.baileys.places import Place
     from core.cli.moving import Found
     from core.cli.moving_report import Report
     from db.database import Database
@@ -54,7 +55,7 @@ def keys(
     async def work(database: Database) -> None:
         adder = _KeyAdder(invocation, ImportStore(database), report)
         for key, place in watched(found, "Keys", as_json=as_json):
-            await adder.add(key, place.value)
+            await adder.add(key, place)
 
     with_moving_database(invocation, work, dry_run=dry_run)
     finish(report, as_json=as_json)
@@ -70,12 +71,13 @@ class _KeyAdder:
         self._habits = Habits(self._settings, invocation.config)
         self._seen: dict[str, str] = {}
 
-    async def add(self, key: str, written: object) -> None:
+    async def add(self, key: str, place: Place) -> None:
         from core.baileys.old_gateway import LONGEST_TENANT, tenant_id
 
+        written = place.value
         if not isinstance(written, str) or not 0 < len(key) <= 255 or not key.isprintable():
             self._report.add("refused", str(written) if isinstance(written, str) else "?", code="bad_json",
-                             detail="not a key and a tenant's id")  # fmt: skip
+                             path=place.path, detail="not a key and a tenant's id")  # fmt: skip
             return
         tenant = tenant_id(written)
         if len(tenant) > LONGEST_TENANT:
@@ -195,7 +197,6 @@ def sessions(
 ) -> None:  # fmt: skip
     """Take over WhatsApp logins from the old gateway's rows in auth_creds and auth_keys, without a new scan."""
     from core.cli.moving import in_rows
-    from db.database import Database as Other
     from db.import_store import ImportStore
 
     @asynccontextmanager
@@ -203,13 +204,36 @@ def sessions(
         if source is None:
             yield await in_rows(ImportStore(database))
             return
-        other = await Other.open(source, size=1)
-        try:
-            yield await in_rows(ImportStore(other))
-        finally:
-            await other.close()
+        async with _other(source) as other:
+            yield await _rows_of_other(other)
 
     _move(context, logins, "rows" if source is None else "database", dry_run=dry_run, as_json=as_json)
+
+
+@asynccontextmanager
+async def _other(url: str) -> AsyncIterator[Database]:
+    """The old gateway's database. Raises CommandError, DatabaseUnavailable."""
+    from db.database import Database as Other
+
+    try:
+        database = await Other.open(url, size=1)
+    except (CommandError, DatabaseUnavailable) as error:
+        raise type(error)(f"--from: {error}") from error
+    try:
+        yield database
+    finally:
+        await database.close()
+
+
+async def _rows_of_other(database: Database) -> list[Found]:
+    from core.cli.moving import in_rows
+    from db.import_store import ImportStore
+
+    try:
+        return await in_rows(ImportStore(database))
+    except StatementRejected as error:
+        needed = "auth_creds (tenant_id, data) and auth_keys (tenant_id, key, value)"
+        raise CommandError(f"--from: not the old gateway's database, which has {needed}: {error}") from error
 
 
 def _move(

@@ -138,6 +138,7 @@ class Mover:
 
     def __init__(self, store: ImportStore, report: Report, source: Source, habits: Habits, at: str) -> None:
         self._store, self.report, self._source, self._habits, self._at = store, report, source, habits, at
+        self._tried: set[str] = set()
 
     async def move(self, logins: Iterable[Found], *, as_json: bool) -> None:
         """All of them: one that is refused stops none."""
@@ -162,7 +163,8 @@ class Mover:
         try:
             login = read_login(found.creds, await found.keys())
         except Damaged as damage:
-            self._refuse(found, damage.code, damage.problem, path=damage.path)
+            problem = damage.problem if found.creds is not None else "there are no creds, or they cannot be read"
+            self._refuse(found, damage.code, problem, path=damage.path)
             return
         if login is None:
             self.report.add(
@@ -190,6 +192,9 @@ class Mover:
         if moved is None:
             self.report.add("present", found.tenant, detail="this login is here already; what is here is newer")
             return
+        if self._is_tried(login.rows.device.number):
+            self._refuse(found, "number_taken", "a login before this one is of the same number, and would have it")
+            return
         told = {
             "jid": login.rows.device.jid,
             "rows": counts(login),
@@ -198,6 +203,13 @@ class Mover:
         rows = ", ".join(f"{count} {kind}" for kind, count in counts(login).items())
         self.report.add("done", found.tenant, detail=f"{login.rows.device.jid}: {rows}", told=told)
         self._habits.give(found.tenant, self.report)
+
+    def _is_tried(self, number: str) -> bool:
+        """Whether a dry run, which leaves no login behind, has told of one of this number that it would move."""
+        if not self.report.dry_run or number not in self._tried:
+            self._tried.add(number)
+            return False
+        return True
 
     def _refuse(self, found: Found, code: str, detail: str, **more: str) -> None:
         self.report.add("refused", found.tenant, code=code, detail=detail, **more)

@@ -36,7 +36,7 @@ class Line:
 
     def __str__(self) -> str:
         subject = self.tenant if self.what is None else f"{self.tenant}: {self.what}"
-        reason = f": {self.detail}" if self.detail else ""
+        reason = "".join(f": {part}" for part in (self.path, self.detail) if part)
         return f"{self.outcome:<8} {subject}{reason}" + (f" [{self.code}]" if self.code else "")
 
 

@@ -120,6 +120,7 @@ def test_keys_that_stay_behind(cli: CommandLine) -> None:
         "shop": "tenant_exists", "b": "key_taken", "c": "same_tenant", "d": "bad_json", "?": "bad_json",
         "xxxxxxxxx": "tenant_id_too_long",
     }  # fmt: skip
+    assert [line["path"] for line in done.answer["refused"] if line["code"] == "bad_json"] == ["$[4]", "$[5]"]
     assert {name for (name,) in query(cli.database_url, "SELECT tenant_id FROM api_keys")} == {"shop", "a", "c"}
 
 
@@ -221,6 +222,15 @@ def test_rows_of_another_database(cli: CommandLine, postgres: PostgresServer) ->
     lost = cli("import", "sessions", "--from", "postgres://a:hushhush@127.0.0.1:1/x", "--json")
     assert (lost.status, lost.code) == (1, "database_unavailable")
     assert "hushhush" not in lost.out + lost.err
+    assert "--from" in lost.out + lost.err
+
+
+def test_a_database_that_is_not_the_old_gateways_is_called_so(cli: CommandLine, postgres: PostgresServer) -> None:
+    """Which of the two databases it is, and what it lacks; the same of what is no URL."""
+    with postgres.database() as other:
+        done = cli("import", "sessions", "--from", other)
+    assert (done.status, "auth_creds (tenant_id, data)" in done.err) == (1, True)
+    assert cli("import", "sessions", "--from", "mysql://x").err.startswith("gapura: --from: ")
 
 
 def test_rows_that_mirror_a_login_of_ours_are_no_logins(cli: CommandLine) -> None:
@@ -278,6 +288,28 @@ def test_damaged_keys_are_named_and_the_rest_moves(cli: CommandLine) -> None:
         ("odd", "unknown_kind"), ("pre-key-5", "bad_json"), ("session-6282222222222.0", "bad_buffer"),
     ]  # fmt: skip
     assert told["done"][0]["rows"]["sessions"] == 3
+
+
+def test_people_are_told_where_creds_are_damaged(cli: CommandLine) -> None:
+    """The path stands in the line that people read, as it does in JSON; and what has no creds is said to have none."""
+    folder(cli, "bad", **{"creds.json": vector("e")["files"]["creds.json"].replace('"keyId":1', '"keyId":"1"')})
+    folder(cli, "none", **{"creds.json": None})
+    done = cli("import", "auth", str(cli.home / "auth_info"), "--dry-run")
+    assert done.status == 1
+    assert "refused  bad: $.signedPreKey.keyId: " in done.out
+    assert "refused  none: $: there are no creds, or they cannot be read [missing]" in done.out
+
+
+def test_a_dry_run_sees_two_logins_of_one_number(cli: CommandLine) -> None:
+    """As the real run, which has the first one in the database by then: the same is done, the same refused."""
+    folder(cli, "first")
+    creds = vector("e")["files"]["creds.json"]
+    folder(cli, "second", **{"creds.json": creds.replace("6281211110007:7", "6281211110007:9")})
+    told = [cli("import", "auth", str(cli.home / "auth_info"), *dry, "--json") for dry in (("--dry-run",), ())]
+    for one in told:
+        assert [line["tenant"] for line in one.answer["done"] if "what" not in line] == ["first"]
+        assert [(line["tenant"], line["code"]) for line in one.answer["refused"]] == [("second", "number_taken")]
+    assert [one.status for one in told] == [1, 1]
 
 
 def test_a_dry_run_changes_nothing(cli: CommandLine) -> None:
@@ -340,6 +372,14 @@ def test_a_login_goes_out_as_a_folder(cli: CommandLine) -> None:
     assert [(their_id, bytes(identity)) for their_id, identity in identities] == [
         (row.their_id, row.identity) for row in login("b").rows.identities
     ]
+
+
+def test_whoever_moves_out_hears_what_would_spoil_it(cli: CommandLine) -> None:
+    """A gateway that runs would unlink the device of a tenant that is removed, and with it what was exported."""
+    folder(cli, "shop")
+    cli("import", "auth", str(cli.home / "auth_info"))
+    done = cli("export", "auth", "shop", str(cli.home / "out"))
+    assert (done.status, "before `serve` starts again, run.py tenant remove shop" in done.err) == (0, True)
 
 
 def test_a_folder_is_written_whole_or_not_at_all(cli: CommandLine) -> None:
