@@ -85,6 +85,9 @@ class _Attempt:
 
     async def run(self, number: str | None, *, force: bool = False) -> None:
         """Until it is connected. Raises what RemoteSessions.pair raises, and CommandError when it came to nothing."""
+        linked = self.sessions.status(self.tenant).phone
+        if linked is not None and (force or number not in (None, linked)):
+            raise Conflict("already_paired", f"+{linked} is linked; log out first to link another: POST /api/logout")
         try:
             await self.sessions.pair(self.tenant, number, force=force)
         except OverLimit as refused:

@@ -172,6 +172,26 @@ async def test_a_linked_tenant(cli: CommandLine, phones: FakeSessions) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("options", [("--force",), ("--code", "+62 899 9999 9999")])
+async def test_another_number_for_a_linked_tenant(
+    cli: CommandLine, phones: FakeSessions, options: tuple[str, ...]
+) -> None:
+    """Whoever asks for another number than the one that is linked is not told that all is well: refused with the
+    reason, and with what to do."""
+    await phones.connects(ALPHA)
+    status, out, _ = await ended(await started(cli, *options, "--json"))
+    assert (status, json.loads(out)["error"]["code"]) == (1, "already_paired")
+    assert f"+{PHONE} is linked; log out first" in out
+    assert phones.asked == []
+
+
+async def test_the_number_that_is_linked_already(cli: CommandLine, phones: FakeSessions) -> None:
+    """Is told as connected, as it is without its code."""
+    await phones.connects(ALPHA)
+    status, out, _ = await ended(await started(cli, "--code", f"+{PHONE}"))
+    assert (status, out) == (0, f"connected as +{PHONE}\n")
+
+
 def test_what_is_missing(tmp_path: Path, database_url: str) -> None:
     """No gateway, no tenant, no phone needed, no number: each is said, with what to do."""
     cli = CommandLine(tmp_path, database_url)
