@@ -99,12 +99,19 @@ async def connect(
                 try:
                     return await _connect_to({**base, **host}, client_timeout)
                 except psycopg2.Error as error:
-                    problem = _without(parts.get("password"), str(error))
+                    problem = _without(parts.get("password"), str(error)) + _advice(str(error))
     except TimeoutError:
         problem = f"no answer within {connect_timeout:g} s"
     except OSError as error:
         problem = f"{parts.get('host')}: {error.strerror or error}"
     raise DatabaseUnavailable(f"PostgreSQL cannot be reached: {problem}")
+
+
+def _advice(problem: str) -> str:
+    """What to do about it. Only poolers take some settings of a connection and refuse others."""
+    if "unsupported startup parameter" not in problem:
+        return ""
+    return " (a pooler such as PgBouncer answers there: give the address of PostgreSQL itself)"
 
 
 async def _connect_to(parts: dict[str, Any], client_timeout: float) -> Connection:

@@ -15,7 +15,7 @@ import psycopg2
 import pytest
 
 from core.baileys.places import Damaged
-from core.errors import CommandError
+from core.errors import CommandError, DatabaseUnavailable, OpenFailed
 from core.sessions.logins import Logins, bind_logins
 from core.sessions.mirrored import read_mirror
 from core.transport.whatsapp.database import STORE_VERSION
@@ -329,6 +329,25 @@ async def test_tables_are_made_when_there_are_none(shop: Store, logins: LoginSto
     assert await logins.untriggered() == []
 
 
+async def test_tables_of_which_some_are_gone_are_not_made(shop: Store, logins: LoginStore) -> None:
+    """The library adds to a store that is there by its version alone. What is said is what to drop; once that is
+    done, they are made and the login is restored."""
+    shop.run("DROP TABLE whatsmeow_sessions CASCADE")
+
+    program = Path(__file__).with_name("whatsmeow_tables.py")
+
+    async def make() -> None:
+        process = await asyncio.create_subprocess_exec(sys.executable, str(program), shop.url)
+        await process.wait()
+
+    opening = Logins(logins, STORE_VERSION, make)
+    with pytest.raises(OpenFailed, match="drop those that are left"):
+        await opening.unfit("shop", JID)
+    drop_store(shop)
+    assert await opening.unfit("shop", JID) is None
+    assert shop.differences("shop") == []
+
+
 async def test_damaged_creds_stop_their_tenant_with_the_place(shop: Store, logins: LoginStore) -> None:
     """Code and path of what is wrong, and nothing of what is there; the tables stay empty, and others go on."""
     Store(shop.url, "other").link(OTHER)
@@ -506,3 +525,24 @@ async def test_a_pooler_is_refused(open_database: Any, monkeypatch: pytest.Monke
     with pytest.raises(CommandError, match="pooler"):
         await migrate(database)
     assert await database.fetch_one("SELECT to_regclass('gapura_migrations')") == (None,)
+
+
+async def test_a_pooler_that_takes_no_settings_is_called_one() -> None:
+    """PgBouncer as it comes refuses a connection with settings, in words that say neither what it is nor what to do."""
+    error = b"SFATAL\0C08P01\0Munsupported startup parameter: options\0\0"
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        size = int.from_bytes(await reader.readexactly(4))
+        if size == 8:  # it asks for TLS first
+            await reader.readexactly(4)
+            writer.write(b"N")
+            size = int.from_bytes(await reader.readexactly(4))
+        await reader.readexactly(size - 4)
+        writer.write(b"E" + (len(error) + 4).to_bytes(4) + error)
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        url = f"postgres://a:b@127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        with pytest.raises(DatabaseUnavailable, match=r"a pooler .* give the address of PostgreSQL itself"):
+            await connect(url, settings={}, connect_timeout=30, client_timeout=30, application_name="test")
