@@ -95,17 +95,23 @@ class Listener:
         log.info("listening to %s", ", ".join(self._channels), extra={"action": "listening"})
 
     async def _dispatch_for_ever(self, connection: Connection) -> NoReturn:
-        while True:
-            try:
-                # Not wait_for: until Python 3.12 it forgets a cancellation that comes together with the answer.
-                async with asyncio.timeout(self._check_every):
-                    notification = await connection.notifies.get()
-            except TimeoutError:
-                await run(connection, "SELECT 1", (), _ANSWER_WITHIN)
-            except psycopg2.Error as error:
-                raise DatabaseUnavailable("the connection to PostgreSQL was lost") from error
-            else:
+        # Not cancelled while the connection lives: aiopg loses a notification that comes in the very turn of the event
+        # loop in which whoever waits for it gives up, as happens when the process has stood still.
+        coming = asyncio.ensure_future(connection.notifies.get())
+        try:
+            while True:
+                await asyncio.wait((coming,), timeout=self._check_every)
+                if not coming.done():
+                    await run(connection, "SELECT 1", (), _ANSWER_WITHIN)
+                    continue
+                notification = coming.result()
+                coming = asyncio.ensure_future(connection.notifies.get())
                 self._dispatch(notification.channel, notification.payload)
+        except psycopg2.Error as error:
+            raise DatabaseUnavailable("the connection to PostgreSQL was lost") from error
+        finally:
+            if not coming.cancel() and not coming.cancelled():
+                coming.exception()  # its error is known by now
 
     def _dispatch(self, channel: str, payload: str) -> None:
         try:

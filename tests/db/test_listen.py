@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -148,6 +149,26 @@ async def test_a_server_that_vanished_silently_is_noticed(
         await eventually(lambda: ears.looks > looks)
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def stand_still(seconds: float) -> None:
+    """The whole process, with its event loop."""
+    time.sleep(seconds)
+
+
+async def test_what_comes_while_the_process_stands_still_is_heard(
+    ears: Ears, empty_database_url: str, administrator: Administrator
+) -> None:
+    """Also when the time to ask whether the server lives comes in the same turn of the event loop."""
+    listener = ears.start(empty_database_url, "c")
+    await eventually(lambda: listener.connected)
+    for number in range(5):
+        await asyncio.sleep(0.05)
+        administrator.rows("SELECT pg_notify('c', %s)", (str(number),))
+        stand_still(0.3)
+    await eventually(lambda: len(ears.heard) == 5)
+    assert ears.heard == [("c", str(number)) for number in range(5)]
+    assert ears.looks == 1
 
 
 async def test_a_callback_that_fails_harms_nobody_else(
