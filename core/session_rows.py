@@ -46,13 +46,16 @@ class SessionRow:
 @dataclass(frozen=True, slots=True)
 class Lease:
     """A tenant's session is this process's; `fence` grew if it was another's before. `jid` and `sandbox` as in
-    SessionRow. `taken_over`: it was another's until this very moment, and that one may live and come back."""
+    SessionRow. `taken_over`: it was another's until this very moment, and that one may live and come back. `refusals`:
+    how often in a row WhatsApp has refused new conversations (463), and seconds for which none is to be tried."""
 
     tenant: str
     fence: int
     jid: str | None
     sandbox: bool
     taken_over: bool = False
+    refusals: int = 0
+    refused_for: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

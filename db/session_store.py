@@ -167,6 +167,12 @@ class SessionStore:
         """Messages that arrived and that nobody will write down any more, each of them once: it is told as an event."""
         return [Arrival(*row) for row in await self._db.fetch(load("name_lost"))]
 
+    async def timelocked(self, process: int, tenant: str, refusals: int, seconds: float) -> None:
+        """WhatsApp has refused new conversations so many times in a row, and for so long none is tried; whoever leases
+        the session next is told. From the process that holds it."""
+        parameters = {"process": process, "tenant": tenant, "refusals": refusals, "seconds": seconds}
+        await self._db.fetch(load("timelock"), parameters, idempotent=True)
+
     async def phone_seen(self, process: int, tenant: str) -> None:
         """The tenant's own phone gave a sign of life, to the process that holds the session."""
         await self._db.fetch(load("phone_seen"), (tenant, process), idempotent=True)

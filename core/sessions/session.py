@@ -56,7 +56,7 @@ class Session:
         self.tenant, self.jid = lease.tenant, lease.jid
         self._lease, self._around, self._clock = lease, around, around.clock
         self._standing = Standing(lease.tenant, around.store, around.clock, process=around.process)
-        self._timelock = Timelock(around.clock, around.timelock_pause)
+        self._timelock = Timelock(around.clock, around.timelock_pause, lease)
         self._take_over = TakeOver(around.clock, lease)
         self._client: Client | None = None
         self._over = self._closed = False
@@ -329,6 +329,7 @@ class Session:
             raise SendFailed(error.cause, retry=True, detail=error.detail, pause=await self._refused()) from error
         if self._timelock.in_force and not await is_known(message, self._around.store):
             self._timelock.lifted()
+            await self._note_timelock(0.0)
             if self.status.state == "restricted":
                 await self._standing.enter("connected", None)
         return sent
@@ -339,7 +340,14 @@ class Session:
         asyncio.get_running_loop().call_later(pause, self._around.usable, self.tenant)
         if self.status.state in ("connected", "restricted"):
             await self._standing.enter("restricted", self._timelock.words)
+        await self._note_timelock(pause)
         return pause
+
+    async def _note_timelock(self, pause: float) -> None:
+        """For whoever holds the session next."""
+        refusals, store = self._timelock.refusals, self._around.store
+        note = partial(store.timelocked, self._around.process, self.tenant, refusals, pause)
+        await until_written(note, self._clock, self.tenant)
 
     async def typing(self, to: str) -> None:
         """Show that something is being written. It is a courtesy: failing is no failure."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -69,6 +70,28 @@ async def test_a_lease_is_one_process_s_until_it_ends_or_dies(sessions: SessionS
         assert taken == {"shop": True, "cafe": True}
         await sessions.release(1, None, None)
         assert [lease.taken_over for lease in await sessions.lease(1, ["shop"], 60)] == [False]
+
+
+async def test_a_463_is_handed_on_with_the_session(sessions: SessionStore, database_url: str) -> None:
+    """Who leases it next hears how often in a row and for how long; only its holder says so. The number takes it along
+    to another device, and another number begins anew; so does who was refused a day ago."""
+    with living(database_url, 1, 2):
+        await sessions.lease(1, ["shop"], 60)
+        await sessions.bind(1, "shop", DEVICE)
+        await sessions.timelocked(1, "shop", 2, 300.0)
+        await sessions.timelocked(2, "shop", 9, 9.0)
+        await sessions.release(1, ["shop"], None)
+        [lease] = await sessions.lease(2, ["shop"], 60)
+        assert lease.refusals == 2
+        assert 200 < lease.refused_for <= 300
+        again, other = (replace(DEVICE, jid=jid) for jid in ("628111:8@s.whatsapp.net", "628999:1@s.whatsapp.net"))
+        for device, refusals in ((again, 2), (other, 0)):
+            await sessions.bind(2, "shop", device)
+            assert [lease.refusals for lease in await sessions.lease(2, ["shop"], 60)] == [refusals]
+        for ago, refusals in ((5.0, 1), (86_500.0, 0)):
+            await sessions.timelocked(2, "shop", 1, -ago)
+            [lease] = await sessions.lease(2, ["shop"], 60)
+            assert (lease.refusals, lease.refused_for) == (refusals, 0.0)
 
 
 async def test_supervisors_show_that_they_live(sessions: SessionStore, database_url: str) -> None:

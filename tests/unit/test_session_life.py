@@ -113,6 +113,7 @@ class World:
         self.asked: list[tuple[tuple[str, ...], tuple[str, ...]]] = []
         self.unserved: set[str] = set()
         self.alarms: list[str] = []
+        self.timelocks: list[tuple[int, float]] = []
 
     def client(self, tenant: str, device: str | None, fence: int, on_event: OnEvent) -> FakeClient:
         self.clients.append(FakeClient(device or "", on_event, self.failures))
@@ -158,6 +159,9 @@ class World:
 
     async def take(self, tenant: str, event: object) -> None:
         """What comes in is written elsewhere."""
+
+    async def timelocked(self, process: int, tenant: str, refusals: int, seconds: float) -> None:
+        self.timelocks.append((refusals, seconds))
 
     async def phone_seen(self, process: int, tenant: str) -> None:
         self.seen += 1
@@ -372,6 +376,29 @@ async def test_463_lets_a_new_conversation_try_now_and_then_also_after_a_reconne
         await session.send(MESSAGE)
         assert session.status.state == "connected"
         assert not session.known_only
+    assert world.timelocks == [(1, 60), (2, 300), (0, 0)]
+
+
+async def test_who_takes_a_session_over_goes_on_with_its_463(world: World) -> None:
+    """It is `restricted` as soon as it is connected, tries no new conversation before the time that its last holder was
+    given, and the next refusal is one more of the same row."""
+    lease = Lease("shop", 2, JID, sandbox=False, refusals=1, refused_for=50.0)
+    session = Session(lease, cast("Surroundings", world))
+    session.open()
+    await until(lambda: bool(world.openings) and world.openings[-1])
+    await world.clients[-1].tell(Connected())
+    assert session.status.state == "restricted"
+    assert "463" in (session.status.reason or "")
+    world.clock.at += 49
+    assert session.known_only
+    world.clock.at += 1
+    assert not session.known_only
+    world.clients[-1].answers = [SendFailed("reach_out_timelock")]
+    with pytest.raises(SendFailed) as refused:
+        await session.send(MESSAGE)
+    assert refused.value.pause == 300
+    assert world.timelocks == [(2, 300)]
+    await session.close()
 
 
 async def test_what_goes_to_old_acquaintances_says_nothing_about_new_conversations(world: World) -> None:
