@@ -9,11 +9,12 @@ import typer
 
 from core.cli.invocation import invocation_of
 from core.cli.output import columns, note, say, say_json
-from core.cli.tenant import AsJson  # noqa: TC001 - typer reads the annotations
+from core.cli.tenant import AsJson, no_such_tenant
 from core.errors import CommandError
 
 if TYPE_CHECKING:
     from core.callback_rows import Delivery, DeliveryStatus, EndpointState
+    from core.settings import Settings
     from db.callback_store import CallbackStore
     from db.database import Database
 
@@ -42,6 +43,7 @@ def show(  # noqa: PLR0913, PLR0917 - one parameter for each option
     status: DeliveryStatus | None = "dead" if dead else "pending" if pending else None
 
     async def look(database: Database) -> tuple[list[EndpointState], list[Delivery]]:
+        await _known(database, tenant)
         store = _store(database)
         found = await store.deliveries(tenant, limit, status=status, endpoint=endpoint)
         return await store.endpoints(tenant), found
@@ -89,32 +91,61 @@ def retry(
     if (delivery is None) == (tenant is None) or (endpoint is not None and tenant is None):
         raise CommandError("name one delivery, or --tenant ID and perhaps --endpoint NAME for all that are dead")
 
+    invocation = invocation_of(context)
+    settings = invocation.settings()
+
     async def again(database: Database) -> int:
+        await _known(database, tenant)
         store = _store(database)
         if delivery is not None:
-            return await _retry_one(store, delivery)
-        return await _retry_dead(store, str(tenant), endpoint)
+            return await _retry_one(store, delivery, settings)
+        return await _retry_dead(store, str(tenant), endpoint, settings)
 
-    count = with_database(invocation_of(context), again)
+    count = with_database(invocation, again)
     if as_json:
         say_json({"retried": count})
     else:
         say(f"{count} {'delivery is' if count == 1 else 'deliveries are'} tried again.")
 
 
-async def _retry_one(store: CallbackStore, name: str) -> int:
+async def _known(database: Database, tenant: str | None) -> None:
+    """Raise what a mistyped tenant deserves: of it there is nothing, which would look as if all were well."""
+    from db.store import Store
+
+    if tenant is not None and not await Store(database).tenant_exists(tenant):
+        raise no_such_tenant(tenant)
+
+
+def _check_configured(settings: Settings, tenant: str, endpoint: str) -> None:
+    """Nobody posts to an endpoint that no YAML names."""
+    names = [one.name for one in settings.tenant(tenant).callbacks]
+    if endpoint not in names:
+        there_are = f"the configuration of {tenant!r} names {', '.join(names) or 'no callbacks'}"
+        raise CommandError(f"{endpoint!r} is posted to by nobody: {there_are}")
+
+
+async def _retry_one(store: CallbackStore, name: str, settings: Settings) -> int:
     try:
         delivery = await store.delivery(str(UUID(name)))
     except ValueError:
         raise CommandError(f"{name!r} is no delivery's id; `run.py callbacks list` shows them") from None
     if delivery is None:
         raise CommandError(f"there is no delivery {name}")
+    _check_configured(settings, delivery.tenant, delivery.endpoint)
     if not await store.redeliver([delivery.id]):
         raise CommandError(f"the delivery {name} is on its way already")
     return 1
 
 
-async def _retry_dead(store: CallbackStore, tenant: str, endpoint: str | None) -> int:
+async def _retry_dead(store: CallbackStore, tenant: str, endpoint: str | None, settings: Settings) -> int:
+    """To one endpoint, or to all that the configuration names."""
+    if endpoint is not None:
+        _check_configured(settings, tenant, endpoint)
+    names = [one.name for one in settings.tenant(tenant).callbacks] if endpoint is None else [endpoint]
+    return sum([await _retry_endpoint(store, tenant, name) for name in names])
+
+
+async def _retry_endpoint(store: CallbackStore, tenant: str, endpoint: str) -> int:
     total = 0
     while True:
         ids = await store.dead(tenant, endpoint, AT_A_TIME)

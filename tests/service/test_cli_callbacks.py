@@ -19,6 +19,10 @@ NOBODYS = "01970000-0000-4000-8000-000000000000"
 @pytest.fixture
 def installation(tmp_path: Path, database_url: str) -> Installation:
     """With deliveries of two tenants: a dead one, a delivered one and a pending one of shop's, a dead one of cafe's."""
+    installation = Installation(tmp_path, database_url)
+    to = "{{name: {0}, url: 'https://{0}/', unsigned: true}}"
+    installation.add_tenant("shop", callbacks=f"[{to.format('erp')}, {to.format('log')}]")
+    installation.add_tenant("cafe", callbacks=f"[{to.format('erp')}]")
     connection = psycopg2.connect(database_url)
     connection.autocommit = True
     with connection.cursor() as cursor:
@@ -38,7 +42,7 @@ def installation(tmp_path: Path, database_url: str) -> Installation:
                 (tenant, endpoint, seq, status, error),
             )
     connection.close()
-    return Installation(tmp_path, database_url)
+    return installation
 
 
 def ids(installation: Installation, *options: str) -> list[str]:
@@ -61,7 +65,6 @@ def test_list_shows_endpoints_and_deliveries(installation: Installation) -> None
     shown = installation.run("callbacks", "list", "--tenant", "shop")
     assert "shop  erp  0 pending  1 dead  ok" in shown.stdout
     assert "dead, 1 tries: 500 no thanks" in shown.stdout
-    assert installation.run("callbacks", "list", "--tenant", "nobody").stdout == ""
 
 
 def test_retry_one(installation: Installation) -> None:
@@ -84,6 +87,24 @@ def test_retry_all_that_are_dead(installation: Installation) -> None:
     assert installation.answer("callbacks", "retry", "--tenant", "shop", "--endpoint", "log") == {"retried": 0}
     assert installation.run("callbacks", "retry", "--tenant", "shop").stdout == "1 delivery is tried again.\n"
     assert [len(ids(installation, "--tenant", tenant, "--dead")) for tenant in ("shop", "cafe")] == [0, 1]
+
+
+def test_what_nobody_would_post_is_not_said_to_be_tried(installation: Installation) -> None:
+    """An endpoint that the tenant's YAML does not name (any more) is refused with those that it names, also where the
+    delivery is; all that are dead are those of endpoints that are there. A tenant that is not there is named."""
+    installation.write("tenants/cafe.yaml", "transport: dry_run\n")
+    [dead] = ids(installation, "--tenant", "cafe", "--dead")
+    for options, problem in (
+        (("retry", dead), "'erp' is posted to by nobody: the configuration of 'cafe' names no callbacks"),
+        (("retry", "--tenant", "shop", "--endpoint", "epr"), "the configuration of 'shop' names erp, log"),
+        (("retry", "--tenant", "nobody"), "there is no tenant 'nobody'"),
+        (("list", "--tenant", "nobody"), "there is no tenant 'nobody'"),
+    ):
+        done = installation.run("callbacks", *options)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert problem in done.stderr
+    assert installation.answer("callbacks", "retry", "--tenant", "cafe") == {"retried": 0}
+    assert ids(installation, "--tenant", "cafe", "--dead") == [dead]
 
 
 @pytest.mark.parametrize(
