@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 log = logging.getLogger("sandbox.wire")
 
 LAST_WORDS = 1.0
-"""Seconds between a last stanza and the close: whatsmeow forgets stanzas it has not handled when the socket closes."""
-ANSWER_WITHIN = 10.0
+"""Seconds between a last stanza that was read and the close: whatsmeow forgets what it has not handled when the socket
+closes."""
+READ_WITHIN = 10.0
+"""Seconds for a client that stands still to read its last stanza."""
+ANSWER_WITHIN = 30.0
 
 
 class Connection:
@@ -46,7 +49,7 @@ class Connection:
         self.ref = ""
         self.code_request: CodeRequest | None = None
         self._socket, self._transport, self._codec, self._cipher = socket, transport, codec, cipher
-        self._out: asyncio.Queue[bytes] = asyncio.Queue()
+        self._out: asyncio.Queue[bytes | None] = asyncio.Queue()  # None: ask whether all before it was read
         self._answers: dict[str, asyncio.Future[Node]] = {}
         self._asked = 0
         self._writer = asyncio.get_running_loop().create_task(self._write(), name="sandbox: connection")
@@ -74,7 +77,10 @@ class Connection:
     async def _write(self) -> None:
         with contextlib.suppress(ConnectionError):
             while True:
-                await self._socket.send_bytes(framed(self._cipher.seal(await self._out.get())))
+                if (data := await self._out.get()) is None:
+                    await self._socket.ping()
+                else:
+                    await self._socket.send_bytes(framed(self._cipher.seal(data)))
 
     async def ask(self, child: Node) -> Node:
         """The client's answer to a question of the server. Raises UnknownDevice when it does not answer or is gone."""
@@ -101,6 +107,13 @@ class Connection:
         for node in last:
             self.send(node)
         if self._closer is None:
+            self._out.put_nowait(None)
+            self._closer = asyncio.get_running_loop().call_later(READ_WITHIN, self.drop)
+
+    def was_read(self) -> None:
+        """The client has answered a ping, and so has read what came before it."""
+        if self._closer is not None:
+            self._closer.cancel()
             self._closer = asyncio.get_running_loop().call_later(LAST_WORDS, self.drop)
 
     def drop(self) -> None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import asyncio
     import ssl
 
+    from aiohttp import WSMessage
+
     from sandbox.server.world import World
     from sandbox.wire.codec import Codec
     from sandbox.wire.noise import Cipher, Identity
@@ -53,8 +55,8 @@ class Sockets:
             self._runner = None
 
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
-        # Clients do not speak permessage-deflate.
-        socket = web.WebSocketResponse(compress=False, max_msg_size=_LARGEST)
+        # Clients do not speak permessage-deflate. Without `autoping` their answers to pings are seen.
+        socket = web.WebSocketResponse(compress=False, max_msg_size=_LARGEST, autoping=False)
         await socket.prepare(request)
         if request.transport is None:
             return socket
@@ -89,10 +91,7 @@ class _Conversation:
     async def run(self) -> None:
         try:
             async for message in self._socket:
-                if message.type is not WSMsgType.BINARY:
-                    raise Malformed(f"{message.type.name} instead of bytes")
-                for frame in self._frames.feed(message.data):
-                    await self._take(frame)
+                await self._hear(message)
         except ConnectionError:
             return
         except (InvalidTag, Malformed) as error:
@@ -104,6 +103,17 @@ class _Conversation:
             self._world.journal.ended(self._connection)
             await self._connection.gone()
         self.transport.abort()
+
+    async def _hear(self, message: WSMessage) -> None:
+        if message.type is WSMsgType.PING:
+            await self._socket.pong(message.data)
+        elif message.type is WSMsgType.PONG and self._connection is not None:
+            self._connection.was_read()
+        elif message.type is not WSMsgType.BINARY:
+            raise Malformed(f"{message.type.name} instead of bytes")
+        else:
+            for frame in self._frames.feed(message.data):
+                await self._take(frame)
 
     async def _take(self, frame: bytes) -> None:
         if self._handshake is None:

@@ -50,7 +50,9 @@ def _message(world: World, connection: Connection, node: Node) -> None:
 
 
 def _receipt(world: World, connection: Connection, node: Node) -> None:
-    device, sender = connection.owner(), node.get("to")
+    if connection.device is None:
+        return  # it was a device a moment ago: the library confirms what that has read also when it begins anew
+    device, sender = connection.device, node.get("to")
     connection.send(_ack(node, type=node.get("type"), participant=node.get("participant")))
     for key in receipt_ids(node):
         device.settle(("message", key, sender, ""))

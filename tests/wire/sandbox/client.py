@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import signal
+
     from sandbox import Sandbox
 
 ROOT = Path(__file__).resolve().parents[3]
-PATIENCE = 30.0
+PATIENCE = 60.0
 """Seconds: neonize takes a second to load, and more on a machine that has other things to do."""
 
 
@@ -74,6 +76,11 @@ class Client:
     def count(self, kind: str) -> int:
         """How many events of this kind wait to be taken."""
         return self._events[kind].qsize()
+
+    def signal(self, number: signal.Signals) -> None:
+        """To its process: SIGSTOP and SIGCONT."""
+        assert self._process is not None
+        self._process.send_signal(number)
 
     async def kill(self) -> None:
         """End the process at once, as a crash does."""

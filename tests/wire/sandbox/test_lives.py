@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox import Sandbox, UnknownCode, UnknownQr
+from sandbox.server.connection import LAST_WORDS
 from tests.wire.sandbox.client import PATIENCE, CallFailed, Client
 
 if TYPE_CHECKING:
@@ -68,8 +70,13 @@ async def test_what_waited_comes_after_a_login(sandbox: Sandbox, new_client: New
     again = await new_client().start()
     assert [(await again.event("Message"))["text"] for _ in range(5)] == [f"while away {n}" for n in range(5)]
     assert (await again.event("OfflineSyncCompleted"))["count"] >= 5
+    await settled(sandbox, 1)
+
+
+async def settled(sandbox: Sandbox, device: int) -> None:
+    """Wait until the client has acknowledged all that was sent to it."""
     async with asyncio.timeout(PATIENCE):
-        while sandbox.waiting(TOKO, 1):
+        while sandbox.waiting(TOKO, device):
             await asyncio.sleep(0.02)
 
 
@@ -143,6 +150,20 @@ async def test_unlinked_from_the_phone(sandbox: Sandbox, new_client: NewClient) 
     await sandbox.unlink(TOKO, 1)
     assert (await client.event("LoggedOut"))["on_connect"] is False
     assert sandbox.devices(TOKO) == []
+
+
+async def test_a_client_that_stands_still_hears_the_last_word(sandbox: Sandbox, new_client: NewClient) -> None:
+    """The server closes the line when the client has read why, and not before: it would forget what it has read of a
+    line that is closed already."""
+    for number in range(3):
+        client = new_client(f"{number}.db")
+        device = await client.pair(TOKO)
+        await settled(sandbox, device)
+        client.signal(signal.SIGSTOP)
+        await sandbox.unlink(TOKO, device)
+        await asyncio.sleep(2 * LAST_WORDS)
+        client.signal(signal.SIGCONT)
+        assert (await client.event("LoggedOut"))["on_connect"] is False
 
 
 async def test_unlinked_while_away(sandbox: Sandbox, new_client: NewClient) -> None:
