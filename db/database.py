@@ -25,8 +25,8 @@ DIRECT = "gapura.direct"
 """A setting that each connection asks for, without a meaning of its own: where it does not arrive there is a pooler."""
 
 _OPENS_WITHIN = 10.0
-"""Seconds for the first connection. Nobody waits for it as a caller does for a later one, and a program that gives up
-because a machine stood still for a moment does not come back by itself."""
+"""Seconds for each of the first connections. Nobody waits for them as a caller does for a later one, and a program that
+gives up because a machine stood still for a moment does not come back by itself."""
 
 _ATTEMPTS = 4
 _TRY_AGAIN = {"40P01", "40001"}  # deadlock, serialization failure
@@ -113,14 +113,20 @@ class Database:
         CommandError when `url` is no PostgreSQL URL, DatabaseUnavailable when nobody answers or lets us in.
         """
         parse_url(url)
-        db = cls(url, size, statement_timeout, application_name, max(connect_timeout, _OPENS_WITHIN))
-        await db._pool.fill(1)
-        db._connect_timeout = connect_timeout
+        db = cls(url, size, statement_timeout, application_name, connect_timeout)
+        await db._fill(1)
         return db
 
     async def fill(self) -> None:
-        """Make all connections now: later there may be none to be had. Raises as `open`."""
-        await self._pool.fill(self._size)
+        """Make all connections now: later there may be none to be had. Raises as `open`, and has as much time."""
+        await self._fill(self._size)
+
+    async def _fill(self, connections: int) -> None:
+        usual, self._connect_timeout = self._connect_timeout, max(self._connect_timeout, _OPENS_WITHIN)
+        try:
+            await self._pool.fill(connections)
+        finally:
+            self._connect_timeout = usual
 
     def __repr__(self) -> str:
         parts = parse_url(self._url)

@@ -30,3 +30,16 @@ async def test_the_first_connection_has_more_time_than_the_others(database_url: 
                 await wire.stall(0)
         finally:
             await database.close()
+
+
+async def test_whoever_wants_all_its_connections_at_once_has_that_time_for_each(database_url: str) -> None:
+    """A session process does: it would end when the second one comes late."""
+    async with wire_to(database_url) as (wire, url):
+        database = await Database.open(url, size=2, connect_timeout=0.1)
+        try:
+            stalled = asyncio.create_task(wire.stall(2.0))
+            await asyncio.sleep(0)
+            await database.fill()
+            await stalled
+        finally:
+            await database.close()
