@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from tests.wire.failpoints import arm
 from tests.wire.processes import is_running
 from tests.wire.town import until
 
@@ -30,7 +31,7 @@ async def killed_at(point: str, points: Path, town: Town, to: str) -> dict[str, 
     process: a receipt that the library confirms in the moment before the kill is never seen by anybody."""
     phone = town.sandbox.phone(to)
     phone.online = False
-    (points / point).write_text("kill")
+    arm(points, point, "kill")
     message = await town.send("shop", to, point)
     [struck] = await until(lambda: list(points.glob(f"{point}.*")), bool)
     await until(lambda: is_running(int(struck.suffix[1:])), lambda running: not running)

@@ -12,7 +12,7 @@ import pytest
 from core.transport.whatsapp.database import library_dsn
 from tests.db.whatsmeow_store import Store
 from tests.wire.conftest import Refused
-from tests.wire.processes import session_processes
+from tests.wire.failpoints import arm
 from tests.wire.town import until
 
 if TYPE_CHECKING:
@@ -33,19 +33,19 @@ async def test_a_process_that_was_stopped_before_a_send_and_wakes_after_a_take_o
     await town.add("shop")
     first = await town.serve()
     await town.pair("shop", SHOP)
-    [sleeper] = session_processes(first.pid)
+    sleeper = await town.session_process()
     budi = town.sandbox.phone(BUDI, "Budi")
     await town.send("shop", BUDI, "before", wait=20)
     assert (await budi.next()).text == "before"
     second = await town.serve()
 
-    (armed / "handing_over").write_text("stop")
+    [(fence,)] = town.query("SELECT fence FROM sessions WHERE tenant_id = 'shop'")
+    arm(armed, "handing_over", "stop")
     await town.send("shop", BUDI, "once")
     await until((armed / f"handing_over.{sleeper}").exists, bool)
     # As if this WhatsApp had not noticed: it goes on listening to the old connection.
     [device] = town.sandbox.devices(SHOP)
     town.sandbox._world.find(SHOP).devices[device].connection = None  # type: ignore[union-attr]
-    [(fence,)] = town.query("SELECT fence FROM sessions WHERE tenant_id = 'shop'")
     await until(lambda: second.stderr, lambda log: "session.connected" in log)
     os.kill(sleeper, signal.SIGCONT)
 

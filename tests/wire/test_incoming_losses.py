@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg2
 import pytest
 
-from tests.wire.processes import session_processes
+from tests.wire.failpoints import arm
 from tests.wire.town import until
 
 if TYPE_CHECKING:
@@ -69,12 +69,10 @@ async def test_killed_session_processes_lose_nothing_without_a_name(town: Town, 
     for point in ("incoming_received", "incoming_written", "incoming_received"):
         before = len(told(town)["message.received"])
         await until(lambda b=before: len(told(town)["message.received"]), lambda n, b=before: n > b + 10)
-        (points / point).write_text("kill")
-        await until(lambda p=point: (points / p).exists(), lambda there: not there)
+        await until(arm(points, point, "kill").exists, lambda there: not there)
     before = len(told(town)["message.received"])
     await until(lambda: len(told(town)["message.received"]), lambda n: n > before)
-    [process] = session_processes(town.gateway.pid)
-    os.kill(process, signal.SIGKILL)
+    os.kill(await town.session_process(), signal.SIGKILL)
     await asyncio.sleep(0.2)
     done.set()
     await writing
@@ -109,8 +107,7 @@ async def test_a_message_that_was_opened_and_of_which_nothing_was_written_is_nam
             " AND wait_event_type = 'Lock' AND query LIKE '%%message_secrets%%'"
         )
         await until(lambda: town.query(waiting), bool)
-        [process] = session_processes(town.gateway.pid)
-        os.kill(process, signal.SIGKILL)
+        os.kill(await town.session_process(), signal.SIGKILL)
         town.query(f"SELECT pg_terminate_backend(pid, 10000) FROM ({waiting}) x")
     lock.close()
     last = await carol.send(SHOP, "three")
