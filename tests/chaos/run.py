@@ -198,6 +198,8 @@ async def _rest(stage: Stage, callers: Callers, people: People, progress: Progre
                     left = unsettled(stage, people)
                     progress.say(f"coming to rest: {callers.open} unanswered, {len(left)} on their way")
                     if not callers.open and not left:
+                        # Some phone may have asked a tenant for another copy that is not back yet.
+                        await until_connected(stage)
                         await asyncio.sleep(4 * _LOOK)  # receipts, and replies that are being stored
                         if not unsettled(stage, people):
                             return

@@ -9,7 +9,7 @@ def children(pid: int) -> list[int]:
     """The processes that a process has started and that still run; those of a dead process are nobody's."""
     try:
         return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return []
 
 

@@ -32,7 +32,7 @@ class Told:
         print(strike.number, strike.name, "" if hit else "missed")  # noqa: T201
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_seeded_run_keeps_every_promise(tmp_path: Path) -> None:
     """Nothing lost, nothing doubled unmarked, order kept, every letter told, counters right, whatever was killed."""
     plan = planned(SEED, messages=300, tenants=4, kills=max(STRIKES, len(NAMES)))

@@ -38,7 +38,7 @@ async def test_one_damaged_conversation_ends_no_process(town: Town) -> None:
     await town.until_state("shop", "connected")
     await until(lambda: town.gateway.stderr.count("login.conversation_damaged"), lambda count: count == 1)
     assert town.query(OTHERS, theirs) == others
-    [process] = session_processes(town.gateway.pid)
+    process = await town.session_process()
     await talk(town, ("shop", SHOP), budi, 3, "anew")
     await talk(town, ("shop", SHOP), siti, 2, "as before")
     assert session_processes(town.gateway.pid) == [process]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.wire.processes import resident, session_processes
+from tests.wire.processes import resident
 from tests.wire.town import UNPACED, built, until
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ async def test_300_messages_against_a_slow_plugin_with_a_restart_in_between(town
     phones = [town.sandbox.phone(f"62822222222{number}") for number in range(3)]
     await asyncio.gather(*(speak(phone, SHOP, 10) for phone in phones))
     await until(lambda: shown(town), lambda texts: len(texts) >= 30)
-    processes = [town.gateway.pid, *session_processes(town.gateway.pid)]
+    processes = [town.gateway.pid, await town.session_process()]
     before = [resident(pid) for pid in processes]
     for phone in phones:
         for number in range(10, 100):

@@ -45,7 +45,7 @@ async def test_code_463_holds_new_conversations_and_answers_go_on(town: Town) ->
     """The refused message goes back to its place and counts once; the state is `restricted` with the reason; who has
     written before is written to as ever, which lifts nothing; the first new conversation that WhatsApp takes makes the
     session `connected` again."""
-    town.installation.write("service.yaml", "sessions: {timelock_pause: 15}\n")
+    town.installation.write("service.yaml", "sessions: {timelock_pause: 30}\n")
     await town.add("shop", plugins=LIMITED)
     await town.serve()
     await town.pair("shop", SHOP)

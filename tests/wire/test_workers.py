@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.wire.processes import is_running, session_processes
-from tests.wire.town import PATIENCE, until
+from tests.wire.town import until
 
 if TYPE_CHECKING:
     from tests.service.gateway_process import GatewayProcess
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 NUMBERS = {f"t{number}": f"62811111111{number}" for number in range(4)}
 BUDI = "628222222222"
+
+SHARED_WITHIN = 150.0
+"""Seconds for everybody to have their share. On a busy machine a worker may start its session process so late that what
+it was to take is taken back; then there is peace for half a minute."""
 
 TAKE_OVER = 15.0
 """Seconds in which the sessions of a machine that died are connected again."""
@@ -37,7 +41,7 @@ def holders(town: Town) -> dict[int, set[str]]:
 
 async def until_shared(town: Town, *sizes: int) -> None:
     """Wait until everybody is connected, in processes that hold so many."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + SHARED_WITHIN
     while sorted(map(len, holders(town).values())) != sorted(sizes):
         assert time.monotonic() < deadline, holders(town)
         await asyncio.sleep(0.2)
@@ -76,17 +80,18 @@ async def talk(town: Town, round_: str) -> None:
 async def test_two_machines_share_the_sessions(town: Town) -> None:
     """Who joins is handed its share; calls reach the tenant wherever it is; when the worker's machine dies the gateway
     has everybody connected in less than fifteen seconds."""
-    gateway = await started(town)
+    await started(town)
     worker = await town.work()
     await until_shared(town, 2, 2)
-    assert len(session_processes(gateway.pid)) == len(session_processes(worker.pid)) == 1
+    await town.session_process()
+    assert len(session_processes(worker.pid)) == 1
     await talk(town, "shared")
 
     there = await connected_by(worker)
-    since = (await town.state(there))["since"]
+    since, before = (await town.state(there))["since"], worker.stderr.count(f"{there} is connected as")
     assert (await town.ask(there, "POST", "/api/reconnect"))[0] == 200
     await until(lambda: town.state(there), lambda now: now["state"] == "connected" and now["since"] != since)
-    await until(lambda: worker.stderr.count(f"{there} is connected as"), lambda count: count == 2)
+    await until(lambda: worker.stderr.count(f"{there} is connected as"), lambda count: count > before)
 
     killed = [worker.pid, *session_processes(worker.pid)]
     begun = time.monotonic()

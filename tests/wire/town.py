@@ -76,6 +76,12 @@ class Town:
         """SIGTERM to the gateway; its exit status."""
         return await asyncio.to_thread(self.gateway.stop)
 
+    async def session_process(self) -> int:
+        """The gateway's only session process. Another one, in which somebody has just paired, may take its time to
+        end."""
+        [pid] = await until(lambda: session_processes(self.gateway.pid), lambda pids: len(pids) == 1)
+        return int(pid)
+
     async def kill_sessions(self) -> None:
         """SIGKILL to all session processes of the gateway."""
         for pid in session_processes(self.gateway.pid):
@@ -127,8 +133,10 @@ class Town:
         return await until(lambda: self.status_of(tenant, message_id), lambda told: told["status"] in statuses)
 
     async def qr(self, tenant: str) -> str:
-        """Begin to pair; the QR code's text."""
-        status, answer = await self.ask(tenant, "GET", "/api/qr")
+        """Begin to pair; the QR code's text. A busy machine may take longer to show one than HTTP waits: once more."""
+        while (answered := await self.ask(tenant, "GET", "/api/qr"))[0] == 503:
+            self.query("UPDATE sessions SET asked_at = NULL WHERE tenant_id = %s", tenant)
+        status, answer = answered
         assert status == 200, answer
         return str(answer["qr"])
 
