@@ -27,6 +27,13 @@ PATIENCE = 60
 """Seconds until something that should happen in another process counts as not happening."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Many processes start in each of these tests: on a busy machine that takes its time."""
+    for item in items:
+        if item.path.is_relative_to(PROGRAM.parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(400))
+
+
 class Refused(Exception):
     """An order was answered with an error; its fields are attributes."""
 

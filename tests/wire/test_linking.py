@@ -48,7 +48,7 @@ async def test_a_code_to_type(town: Town) -> None:
     """A phone without a camera: its number in, eight characters out, which it types."""
     await town.add("shop")
     await town.serve()
-    status, answer = await town.ask("shop", "POST", "/api/pair-code", json={"number": "0811-1111-111"})
+    status, answer = await town.pair_code("shop", "0811-1111-111")
     assert status == 200, answer
     await town.sandbox.enter_code(answer["code"], NUMBER, "shop")
     await town.until_state("shop", "connected")

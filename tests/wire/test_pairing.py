@@ -6,7 +6,7 @@ import asyncio
 import base64
 import os
 import signal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import sandbox.server.pairing
 from tests.wire.processes import session_processes
@@ -19,11 +19,6 @@ if TYPE_CHECKING:
 
 SHOP, CAFE, BUDI = "628111111111", "628111111112", "628222222222"
 WHATSAPPS_QR_CODES = sandbox.server.pairing.QR_CODES
-
-
-async def pair_code(town: Town, tenant: str, number: str) -> tuple[int, Any]:
-    """POST /api/pair-code."""
-    return await town.ask(tenant, "POST", "/api/pair-code", json={"number": number})
 
 
 def may_ask_again(town: Town) -> None:
@@ -50,12 +45,12 @@ async def test_pairing_that_ends_badly_can_begin_anew(town: Town, monkeypatch: p
     killed = await town.until_state("shop", "unpaired")
     assert killed["reason"] == "the process that was pairing died; ask for a new code"
     may_ask_again(town)
-    status, shown = await pair_code(town, "shop", SHOP)
+    status, shown = await town.pair_code("shop", SHOP)
     assert status == 200, shown
     await town.sandbox.enter_code(shown["code"], SHOP, "shop")
     await town.until_state("shop", "connected")
     may_ask_again(town)
-    assert (await pair_code(town, "shop", CAFE))[0] == 409
+    assert (await town.pair_code("shop", CAFE))[0] == 409
     status, shown = await town.ask("shop", "GET", "/api/qr")
     assert (status, shown["qr"], shown["connected"]) == (200, None, True)
     assert (await town.state("shop"))["phone"] == SHOP
@@ -91,7 +86,7 @@ async def test_no_log_holds_a_secret(town: Town) -> None:
     await town.sandbox.scan(qr, SHOP, "shop")
     secrets += [qr, *qr.split(",")]
     await town.until_state("shop", "connected")
-    _, shown = await pair_code(town, "cafe", CAFE)
+    _, shown = await town.pair_code("cafe", CAFE)
     secrets += [shown["code"], shown["code"].replace("-", "")]
     await town.sandbox.enter_code(shown["code"], CAFE, "cafe")
     await town.until_state("cafe", "connected")

@@ -133,12 +133,20 @@ class Town:
         return await until(lambda: self.status_of(tenant, message_id), lambda told: told["status"] in statuses)
 
     async def qr(self, tenant: str) -> str:
-        """Begin to pair; the QR code's text. A busy machine may take longer to show one than HTTP waits: once more."""
-        while (answered := await self.ask(tenant, "GET", "/api/qr"))[0] == 503:
-            self.query("UPDATE sessions SET asked_at = NULL WHERE tenant_id = %s", tenant)
-        status, answer = answered
+        """Begin to pair; the QR code's text."""
+        status, answer = await self._until_shown(tenant, "GET", "/api/qr")
         assert status == 200, answer
         return str(answer["qr"])
+
+    async def pair_code(self, tenant: str, number: str) -> tuple[int, Any]:
+        """(status, JSON) of POST /api/pair-code."""
+        return await self._until_shown(tenant, "POST", "/api/pair-code", json={"number": number})
+
+    async def _until_shown(self, tenant: str, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        """On a busy machine a code may not be there while HTTP waits for it: then it is asked for once more."""
+        while (answered := await self.ask(tenant, method, path, **options))[0] == 503:
+            self.query("UPDATE sessions SET asked_at = NULL WHERE tenant_id = %s", tenant)
+        return answered
 
     async def pair(self, tenant: str, number: str) -> None:
         """Link the tenant to the phone of `number`, and wait until it is connected."""
