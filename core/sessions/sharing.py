@@ -34,7 +34,7 @@ class Sharing:
         self._supervisors: set[int] = set()
         self._alone = True
         self._free_since: dict[str, float] = {}
-        self._given: set[str] = set()
+        self._given: dict[str, float] = {}  # tenant -> when it was handed over
         self._not_before, self._in_vain = 0.0, 0
 
     def look(self, free: Collection[str], load: int, supervisors: set[int]) -> None:
@@ -42,7 +42,10 @@ class Sharing:
         now = self._clock.monotonic()
         self._share, self._alone = -(-load // len(supervisors)), len(supervisors) == 1
         self._free_since = {tenant: self._free_since.get(tenant, now) for tenant in free}
-        self._given &= self._free_since.keys()
+        # Until it is closed here it is not free, and is not the other's either.
+        self._given = {
+            tenant: at for tenant, at in self._given.items() if tenant in self._free_since or now - at < LEFT_IN_VAIN
+        }
         if supervisors != self._supervisors:
             self._supervisors, self._not_before, self._in_vain = supervisors, now + SETTLED, 0
 
@@ -60,8 +63,7 @@ class Sharing:
 
     def taken(self, tenant: str) -> None:
         """It was opened here."""
-        if tenant in self._given:
-            self._given.discard(tenant)
+        if self._given.pop(tenant, None) is not None:
             self._not_before = self._clock.monotonic() + min(PEACE * 2**self._in_vain, LONGEST_PEACE)
             self._in_vain += 1
 
@@ -73,5 +75,4 @@ class Sharing:
 
     def given(self, tenant: str) -> None:
         """It is being handed over."""
-        self._given.add(tenant)
-        self._free_since[tenant] = self._clock.monotonic()
+        self._given[tenant] = self._free_since[tenant] = self._clock.monotonic()

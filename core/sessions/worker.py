@@ -80,6 +80,7 @@ class Worker:
         self.intake = Intake(store, sessions, clock, process=self.process)
         self._report, self._is_listening = report, is_listening
         self._sessions: dict[str, Session] = {}
+        self._taking: dict[str, asyncio.Task[None]] = {}
         self._pairing: PairingSession | None = None
         self._parting: set[str] = set()  # handed over as soon as their message in flight is recorded
         self._away = self._leaving = False
@@ -98,7 +99,7 @@ class Worker:
         """Begin to carry an order out."""
         match order:
             case Open(tenant):
-                self._go(self._open(tenant))
+                self._taking[tenant] = self._go(self._open(tenant))
             case Close(tenant, why):
                 self._go(self._hand_over(tenant, why))
             case Pair(tenant, number, force) if self._pairing is None:
@@ -261,6 +262,8 @@ class Worker:
         """Let go when what is in flight has its answer and is recorded; nothing more is claimed meanwhile."""
         self._parting.add(tenant)
         try:
+            if (taking := self._taking.get(tenant)) is not None:
+                await asyncio.wait([taking])  # or a session whose lease is still on its way would stay
             finishing = asyncio.create_task(self.sender.finish(tenant))
             await asyncio.wait([finishing], timeout=LONGEST_SEND)
             await self._let_go(tenant, rests=False, why=why)

@@ -517,6 +517,30 @@ async def test_what_nobody_takes_is_taken_back_and_there_is_peace() -> None:
     await closed(4)
 
 
+async def test_what_was_handed_over_has_its_time_also_when_it_is_closed_late() -> None:
+    """It is left to the other one for twenty seconds, though a look round came before it was free."""
+    house = House()
+    house.pair("a", "b")
+    await house.round()
+    [child] = house.children
+    house.store.peers.add(70_000)
+    await house.round()
+    house.clock.at += 5
+    house.pair("a", "b", held=True, process=101)
+    await house.round()
+    assert child.told[-1] == Close("b", HANDED_OVER)
+    await house.round()
+    child.closes("b")
+    house.pair("b")
+    await house.round()
+    house.clock.at += 19
+    await house.round()
+    assert house.homes() == [{"a"}]
+    house.clock.at += 1
+    await house.round()
+    assert house.homes() == [{"a", "b"}]
+
+
 async def test_who_has_less_than_its_share_has_a_process_ready() -> None:
     """What is handed over is opened at once, and not when a process has started; one that has nobody is enough."""
     house = House()

@@ -10,11 +10,13 @@ import pytest
 from core.clock import Clock
 from core.errors import DatabaseUnavailable
 from core.session_rows import FreeConnections, Lease
-from core.sessions.protocol import Begin, Open
+from core.sessions.protocol import Begin, Close, Closed, Open
 from core.sessions.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
+
+    from core.sessions.protocol import Report
 
 
 class Rows:
@@ -24,9 +26,12 @@ class Rows:
         self.asked: list[str] = []
         self.away = away
         self.entered = asyncio.Event()
+        self.may_lease = asyncio.Event()
+        self.may_lease.set()
 
     async def lease(self, process: int, tenants: Collection[str], seconds: float) -> list[Lease]:
         self.asked += [f"lease {tenant}" for tenant in tenants]
+        await self.may_lease.wait()
         return [Lease(tenant, 1, None, False) for tenant in tenants]
 
     async def settle(self, grace: float, tenant: str) -> list[object]:
@@ -47,16 +52,45 @@ class Rows:
         self.asked.append("let go")
 
 
+def working(rows: Rows, report: Callable[[Report], None]) -> Worker:
+    """A worker on these rows, without a WhatsApp."""
+    return Worker(
+        cast("Any", rows), cast("Any", rows), Clock(), Begin("", 1, 60.0, 6.0), cast("Any", None),
+        connect=cast("Any", None), report=report, is_listening=lambda: True,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("away", [False, True])
 async def test_what_an_earlier_holder_had_on_its_way_is_settled_first(away: bool) -> None:
     """At once, as nobody else can send for the tenant any more; if PostgreSQL cannot do it now, housekeeping will, and
     the session is opened all the same."""
     rows = Rows(away=away)
-    worker = Worker(
-        cast("Any", rows), cast("Any", rows), Clock(), Begin("", 1, 60.0, 6.0), cast("Any", None),
-        connect=cast("Any", None), report=lambda _: None, is_listening=lambda: True,
-    )  # fmt: skip
+    worker = working(rows, lambda _: None)
     worker.obey(Open("shop"))
     await asyncio.wait_for(rows.entered.wait(), 60)
     await worker.close()
     assert rows.asked[:3] == ["lease shop", "settle shop 0", "shop is unpaired"]
+
+
+async def test_a_close_that_overtakes_the_lease_is_obeyed() -> None:
+    """The tenant is let go as soon as it was taken, and the supervisor hears so: until then it hands nobody over."""
+    rows, closed = Rows(), asyncio.Event()
+    told: list[Report] = []
+
+    def report(said: Report) -> None:
+        told.append(said)
+        if isinstance(said, Closed):
+            closed.set()
+
+    worker = working(rows, report)
+    worker.database_lost()  # or the session would end by itself, as it has no device here
+    rows.may_lease.clear()
+    worker.obey(Open("shop"))
+    worker.obey(Close("shop", "handed over"))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    rows.may_lease.set()
+    await asyncio.wait_for(closed.wait(), 60)
+    assert "let go" in rows.asked
+    assert told == [Closed("shop", rests=False)]
+    await worker.close()
