@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg2
-import pytest
 
 from tests.wire.failpoints import arm
 from tests.wire.town import until
@@ -45,7 +44,6 @@ async def accounted_for(town: Town, sent: set[str]) -> dict[str, list[str]]:
     return await until(look, lambda found: set().union(*found.values()) >= sent, within=120)
 
 
-@pytest.mark.timeout(400)
 async def test_killed_session_processes_lose_nothing_without_a_name(town: Town, tmp_path: Path) -> None:
     """Three phones write without pause; a process dies with a message in its hands, another before it has looked at
     what the library has acknowledged, and one in between. Each message is one event, received or lost."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.wire.processes import resident
 from tests.wire.town import UNPACED, built, until
 
@@ -49,7 +47,6 @@ def expected(phones: list[Phone], count: int) -> list[str]:
     return sorted(f"{phone.number} {number}" for phone in phones for number in range(count))
 
 
-@pytest.mark.timeout(400)
 async def test_300_messages_while_postgresql_is_away_and_comes_back(
     own_postgres: EmbeddedPostgres, sandbox: Sandbox, tmp_path: Path
 ) -> None:
@@ -91,7 +88,6 @@ def arrived(town: Town) -> list[str]:
     return sorted(text for (text,) in town.query("SELECT content FROM incoming_messages"))
 
 
-@pytest.mark.timeout(400)
 async def test_300_messages_against_a_slow_plugin_with_a_restart_in_between(town: Town, tmp_path: Path) -> None:
     """The processes' memory stays flat while the plugin is behind, and SIGTERM in the midst loses nothing: the next
     start shows the rest."""

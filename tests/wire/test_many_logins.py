@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.wire.logins import connected, disagreements, drop_store, link, talk
 from tests.wire.town import until
 
@@ -27,7 +25,6 @@ async def everybody_talks(town: Town, word: str) -> None:
     )
 
 
-@pytest.mark.timeout(400)
 async def test_twenty_logins_need_no_scan_after_a_kill_nor_without_the_store(town: Town, wire: Wire) -> None:
     """Twenty linked tenants that have talked: after SIGKILL of the gateway all are connected again as the same devices,
     and the next messages can be read on both sides; without any table of whatsmeow's it is the same, with no

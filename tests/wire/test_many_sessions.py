@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from benchmarks.sessions import measured
 
 SESSIONS, MAX_CONNECTIONS, PER_PROCESS, KEEP = 30, 40, 15, 2.0
 
 
-@pytest.mark.timeout(400)
 async def test_more_sessions_than_connections_are_all_reachable() -> None:
     """30 linked tenants on 40 connections, of which the gateway takes two dozen: all connect, hold none of their own
     when idle, and, all at once, each is sent to and answered by its phone; no connection is ever refused."""

@@ -26,7 +26,6 @@ SHOP, CAFE, BUDI, SITI = "628111111111", "628111111112", "628222222222", "628333
 ODD = "Toko 'Öl' & 100%;\\=+?#"
 
 
-@pytest.mark.timeout(400)
 async def test_no_scan_after_a_kill_nor_without_the_store(town: Town) -> None:
     """50 messages each way, the gateway killed: connected, and the next can be read on both sides. Then without a
     table of whatsmeow's: the same, with no command."""
@@ -61,7 +60,6 @@ async def test_no_scan_after_a_kill_nor_without_the_store(town: Town) -> None:
     assert disagreements(town) == []
 
 
-@pytest.mark.timeout(400)
 async def test_an_older_backup_loses_no_message(town: Town) -> None:
     """Everything that makes the login as it was 100 messages ago, in another life of PostgreSQL: conversations begin
     anew, and the next 20 in each direction arrive."""

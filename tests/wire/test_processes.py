@@ -9,7 +9,6 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import pytest
 from aiohttp import web
 
 from tests.wire.processes import children, is_running, session_processes
@@ -41,7 +40,6 @@ async def gone(pid: int) -> None:
     await until(lambda: is_running(pid), lambda running: not running)
 
 
-@pytest.mark.timeout(400)
 async def test_a_process_that_dies_and_one_that_stands_still(town: Town) -> None:
     """Killed: what was on its way is known by its receipt, the queue goes on. Standing still: killed, and opened again.
     Tenants in other processes notice nothing. (The receipt comes when the process is dead: the library confirms one
@@ -81,7 +79,6 @@ async def test_a_process_that_dies_and_one_that_stands_still(town: Town) -> None
     await stops_in_time(town)
 
 
-@pytest.mark.timeout(400)
 async def test_two_gateways_on_one_database(town: Town) -> None:
     """Each tenant is open once, and each gateway holds one of two. When one gateway is killed its session processes end
     after it, the other takes over and the queue goes on; killed too, the next start has everything again."""
@@ -146,7 +143,6 @@ async def black_hole(sandbox: Sandbox) -> AsyncIterator[str]:
             writer.close()
 
 
-@pytest.mark.timeout(400)
 async def test_sigterm_in_the_midst_of_pairing_and_of_connecting(town: Town) -> None:
     """With a QR code shown, and with the library hanging in its dial, the gateway ends in order and in time; the tenant
     that was pairing can begin anew."""

@@ -9,8 +9,6 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.wire.logins import connected, link
 from tests.wire.town import until
 
@@ -31,7 +29,6 @@ AS_A_START = 2.0
 """How many times as long as the gateway's own start it may take on a machine that is busy all the while."""
 
 
-@pytest.mark.timeout(400)
 async def test_thirty_tenants_are_open_at_once_again_and_again(town: Town, wire: Wire) -> None:
     """Each time the process dies, all thirty are connected again in ten seconds, by themselves, where a start does not
     take half of that; nobody is quarantined, the API answers all the while, and each can send."""

@@ -6,8 +6,6 @@ import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from tests.wire.town import until
 
 if TYPE_CHECKING:
@@ -62,7 +60,6 @@ async def test_a_post_quotes_and_mentions(town: Town) -> None:
     assert ((await budi.next()).text, budi.received[-1].reply_to) == ("polos", None)
 
 
-@pytest.mark.timeout(400)
 async def test_two_hundred_messages_arrive_in_order_and_are_told_of(town: Town) -> None:
     """Posted one after another, and 200 more all at once to another phone: they arrive as they were accepted, each
     once; sent, delivered and read are told of each."""

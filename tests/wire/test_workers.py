@@ -9,8 +9,6 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-import pytest
-
 from tests.wire.processes import is_running, session_processes
 from tests.wire.town import until
 
@@ -76,7 +74,6 @@ async def talk(town: Town, round_: str) -> None:
     await until(lambda: sorted(message.text for message in budi.received[before:]), lambda found: found == texts)
 
 
-@pytest.mark.timeout(400)
 async def test_two_machines_share_the_sessions(town: Town) -> None:
     """Who joins is handed its share; calls reach the tenant wherever it is; when the worker's machine dies the gateway
     has everybody connected in less than fifteen seconds."""
@@ -103,7 +100,6 @@ async def test_two_machines_share_the_sessions(town: Town) -> None:
     await talk(town, "taken over")
 
 
-@pytest.mark.timeout(400)
 async def test_a_worker_comes_and_goes(town: Town) -> None:
     """It has its share, again and again; told to stop, it hands everything over, and calls go where the session is."""
     await started(town)
@@ -121,7 +117,6 @@ async def test_a_worker_comes_and_goes(town: Town) -> None:
     await town.until_state(there, "logged_out")
 
 
-@pytest.mark.timeout(400)
 async def test_a_worker_logs_out_and_pairs_for_the_gateway(town: Town) -> None:
     """With the gateway's own session process standing still, whoever is asked at the gateway is served by the worker;
     what the standing process holds is answered in time with a refusal that says so."""
