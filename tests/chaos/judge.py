@@ -18,9 +18,6 @@ ARRIVED = frozenset({"sent", "delivered", "read", "played"})
 OPENLY_NOT = frozenset({"unknown", "failed", "expired"})
 """What the books may say of an accepted message that is on no phone."""
 
-SENT_AGAIN = frozenset({"resend", "asked_again"})
-"""The causes of messages that were queued again although WhatsApp may have them, or has them."""
-
 NEVER_LEFT = frozenset({"failed", "expired", "cancelled"})
 
 WITHDRAWN = "answered_503"
@@ -28,6 +25,10 @@ WITHDRAWN = "answered_503"
 
 WRITTEN_WITHIN = 5.0
 """Seconds after its acknowledgement in which a receipt may still be in its process, and dies with it."""
+
+COPIED_WITHIN = 0.5
+"""Seconds after its acknowledgement in which the library may not have sent the copy that a phone has asked for: a
+connection that is closed meanwhile, in good order too, takes the wish with it."""
 
 _BEFORE = 0.3
 """Seconds that a strike may be noted late."""
@@ -101,12 +102,14 @@ def placeholders(facts: Facts) -> list[Row]:
 
 def asked_in_vain(row: Row, facts: Facts) -> bool:
     """Whether the library acknowledged it when the phone asked for another copy for the last time, which it does before
-    anybody else sees that, and died with its process before it had sent one. The phone does not ask once more."""
+    anybody else sees that, and was closed, or died with its process, before it had sent one. The phone does not ask
+    once more."""
     asked = [receipt for receipt in facts.receipts if receipt.id == row.wa_id and receipt.type == "retry"]
     if not asked or row.wa_id in facts.waiting:
         return False
     last = max(asked, key=lambda receipt: receipt.at)
-    return _died(last.at, last.ended, facts)
+    closing = last.ended is not None and last.ended - last.at < COPIED_WITHIN
+    return closing or _died(last.at, last.ended, facts)
 
 
 def lost(facts: Facts) -> Iterator[Finding]:

@@ -239,3 +239,13 @@ def test_a_phone_that_asked_in_vain(ended: float | None, findings: list[str]) ->
     unreadable = frozenset({(BUDI, "W2")})
     assert found(arrivals=(arrival(1),), rows=(row(1), row(2, "sent")), unreadable=unreadable,
                  receipts=asked, blows=KILLED) == findings  # fmt: skip
+
+
+@pytest.mark.parametrize(("ended", "findings"), [(99.1, []), (100.5, ["lost"])])
+def test_a_phone_that_asked_a_connection_which_was_closing(ended: float, findings: list[str]) -> None:
+    """Nobody was killed: the library had acknowledged the wish a moment before its connection was closed in good order.
+    With more time than that it had to send the copy."""
+    asked = (receipt(99.0, ended, "retry"),)
+    unreadable = frozenset({(BUDI, "W2")})
+    assert found(arrivals=(arrival(1),), rows=(row(1), row(2, "sent")), unreadable=unreadable,
+                 receipts=asked, blows=()) == findings  # fmt: skip
